@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Compared,
         Enqueued,
         EnqueuedBasket,
+        HiddenItem,
         HistoryItem,
         JobReport,
         NamedList,
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     )
     from reckoner.producer.client.operator import Operator
     from reckoner.producer.client.reckoner import Reckoner
+    from reckoner.producer.client.recording import Event, Recorded
     from reckoner.producer.client.status import Status
     from reckoner.producer.client.sync import SyncReckoner
     from reckoner.producer.client.sync_operator import SyncOperator
     from reckoner.shared.errors import (
         ClientClosedError,
         DrainRefusedError,
+        EventRefusedError,
         FlowCancelledError,
         FlowFailedError,
         FlowUnknownError,
+        HistoryTooLongError,
         ItemUnknownError,
         ListUnknownError,
         NothingFittedError,
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WrongLoopError,
     )
+    from reckoner.shared.event_types import EventType, EventTypes, parse_event_types
     from reckoner.shared.flows.heartbeats import LiveWorker
     from reckoner.shared.serving.results import Answer, Entry
     from reckoner.shared.store.model_config import ModelConfig
@@ -57,10 +62,16 @@ __all__ = [
     "Enqueued",
     "EnqueuedBasket",
     "Entry",
+    "Event",
+    "EventRefusedError",
+    "EventType",
+    "EventTypes",
     "FlowCancelledError",
     "FlowFailedError",
     "FlowUnknownError",
+    "HiddenItem",
     "HistoryItem",
+    "HistoryTooLongError",
     "ItemUnknownError",
     "JobReport",
     "ListUnknownError",
@@ -73,6 +84,7 @@ __all__ = [
     "QueueFullError",
     "Reckoner",
     "ReckonerError",
+    "Recorded",
     "RedisUnavailableError",
     "RunReport",
     "Similar",
@@ -85,6 +97,7 @@ __all__ = [
     "UserUnknownError",
     "WaitTimeoutError",
     "WrongLoopError",
+    "parse_event_types",
 ]
 
 _HOMES = (
@@ -93,9 +106,11 @@ _HOMES = (
     "reckoner.producer.client.answers",
     "reckoner.producer.client.operator",
     "reckoner.producer.client.reckoner",
+    "reckoner.producer.client.recording",
     "reckoner.producer.client.status",
     "reckoner.producer.client.sync",
     "reckoner.producer.client.sync_operator",
+    "reckoner.shared.event_types",
     "reckoner.shared.flows.heartbeats",
     "reckoner.shared.store.model_config",
 )

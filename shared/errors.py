@@ -212,6 +212,14 @@ class DrainRefusedError(ReckonerError):
     """This worker cannot be drained: stop it with SIGTERM, and it returns its jobs to the queue."""
 
 
+class EventRefusedError(UsageError):
+    """The event is invalid, or Redis holds too many events that no live list counts yet."""
+
+
+class HistoryTooLongError(ReckonerError):
+    """A user would have too many events since the last import."""
+
+
 class ItemUnknownError(ReckonerError):
     """The snapshot has no such item."""
 

@@ -77,6 +77,7 @@ def _redis_message(error: Exception) -> str | None:
 def connect(settings: "Settings") -> "OpenReckoner":
     """The client for the configured Redis; enter it to connect."""
     from reckoner.producer.client.open import OpenReckoner
+    from reckoner.shared.event_types import parse_event_types
     from reckoner.shared.redis.embedded import find_redis
 
     return OpenReckoner(
@@ -85,6 +86,8 @@ def connect(settings: "Settings") -> "OpenReckoner":
         first_look_s=settings.first_look_s,
         max_queued=settings.max_queued,
         fallback=settings.fallback,
+        event_types=parse_event_types(settings.event_types),
+        max_events=settings.max_events,
     )
 
 

@@ -36,6 +36,15 @@ def _print_list(answer: "Answer") -> None:
     rest = "" if answer.source == "cache" else f": no list of their own, so this is {list_called(answer.source)}"
     print_line(f"User {answer.user}{rest}")
     print_places(answer.items)
+    print_left_out(answer.left_out)
+    if answer.unknown:
+        print_line(f"Not in the data yet: {', '.join(answer.unknown)}")
+
+
+def print_left_out(places: int) -> None:
+    """Say how many places are not shown."""
+    if places:
+        print_line(f"Left out: {format_count(places, 'place')}, which the user has had since, or which are hidden.")
 
 
 def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
@@ -48,6 +57,7 @@ def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
     if answer.unknown:
         print_line(f"Not in the data: {', '.join(answer.unknown)}")
     print_places(answer.items)
+    print_left_out(answer.left_out)
 
 
 def list_called(name: str) -> str:

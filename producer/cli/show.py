@@ -8,7 +8,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, InGeneration, Places
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.lists import list_called
+from reckoner.producer.cli.lists import list_called, print_left_out
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns, say
 
@@ -27,6 +27,8 @@ class Shown:
     history: "UserHistory"
     source: "Source"
     items: "list[Entry]"
+    left_out: int
+    """The number of places that are not shown to the user now."""
     previous: str | None
     """The generation that the list is compared with, if any."""
     before: list[str] | None
@@ -70,8 +72,8 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: 
     record, places = await reckoner.reach(n, generation)
     history = await reckoner.history(user, places)
     results = reckoner.results
-    now = await results.read(record.generation, [user])
-    [(source, items)] = await results.lists(now, places, record)
+    now = await results.read_shown(record.generation, [user])
+    [(source, items, left_out)] = await results.lists(now, places, record)
     keys = reckoner.keys
     pointed = await results.generations.follow(keys.previous if generation is None else keys.current)
     previous = pointed.generation if pointed.generation != record.generation else None
@@ -79,11 +81,11 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: 
     if previous is not None:
         before = next((r for r in await results.read(previous, [user]) if r), None)
     items_before = None if before is None else [place.item for place in before.items]
-    has = {place.item for result in now if result for place in result.items}
+    has = {place.item for result in now.results if result for place in result.items}
     left = [(rank, item) for rank, item in enumerate((items_before or [])[:places], 1) if item not in has]
     titles = await results.titles((pointed.record or record).snapshot, [item for _, item in left])
     gone = [(rank, item, titles.get(item)) for rank, item in left]
-    return Shown(record.generation, generation is None, history, source, items, previous, items_before, gone)
+    return Shown(record.generation, generation is None, history, source, items, left_out, previous, items_before, gone)
 
 
 def _as_object(shown: Shown) -> dict[str, Any]:
@@ -102,6 +104,7 @@ def _as_object(shown: Shown) -> dict[str, Any]:
         "history": history["items"],
         "source": shown.source,
         "items": places,
+        "left_out": shown.left_out,
         "had_list_before": shown.before is not None,
         "left": [{"item": item, "title": title, "before": rank} for rank, item, title in shown.left],
     }
@@ -142,6 +145,7 @@ def _print(shown: Shown) -> None:
         ],
         numbers=("", "score", "before"),
     )
+    print_left_out(shown.left_out)
     if shown.left:
         print_line("")
         print_line("Left the list")

@@ -41,6 +41,8 @@ class BasketAnswer:
     items: list[Entry]
     unknown: list[str]
     """The items of the basket that are not in the data."""
+    left_out: int = 0
+    """The number of places that were left out: their items are hidden."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class TaggedItem:
     item: str
     tags: list[str]
     live: bool
+
+
+@dataclass(frozen=True)
+class HiddenItem:
+    """An item that is hidden from everybody; `until_ms`, in milliseconds since 1970, is None for ever."""
+
+    item: str
+    until_ms: int | None
 
 
 @dataclass(frozen=True)

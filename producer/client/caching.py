@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from reckoner.shared.list_names import POPULAR
 from reckoner.shared.serving.generations import as_id, pointer_target
-from reckoner.shared.serving.results import Fallback, Results
+from reckoner.shared.serving.results import NOTHING, Fallback, Reading, Results
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from reckoner.shared.redis.keys import Keys
     from reckoner.shared.serving.stored_values import Read
-    from reckoner.shared.wire.shapes import Record, Result
+    from reckoner.shared.wire.shapes import Record
 
 # How long a pointer is kept: a flip or a rollback is seen this much later at most.
 KEPT_S = 1.0
@@ -51,18 +51,20 @@ class CachingResults(Results):
         """Read the pointer again at the next call."""
         self._asked = -math.inf
 
-    async def read_current(self, users: Sequence[str]) -> "tuple[Record, list[Result | None]]":
-        """The record of the current generation, and users' results in it; see `current` and `read`."""
+    async def read_current(self, users: Sequence[str]) -> "tuple[Record, Reading]":
+        """The record of the current generation, and users' results in it; see `current` and `read_shown`."""
         record, asked = self._record, monotonic()
         if record is not None and asked < self._asked + KEPT_S:
-            return record, await self.read(record.generation, users)
+            return record, await self.read_shown(record.generation, users)
         current = self.keys.current
         pointer, results = await asyncio.gather(
-            self._values.get(current), self.read(record.generation, users) if record else _nothing()
+            self._values.get(current), self.read_shown(record.generation, users) if record else _nothing()
         )
         generation = as_id(pointer or b"")
         if generation and (record is None or record.generation != generation):
-            record, results = await asyncio.gather(self.generations.record(generation), self.read(generation, users))
+            record, results = await asyncio.gather(
+                self.generations.record(generation), self.read_shown(generation, users)
+            )
         record = pointer_target(current, pointer or b"", record).require()
         self._keep(record, asked)
         return record, results
@@ -101,5 +103,5 @@ class CachingResults(Results):
         return {item: title for item, title in known.items() if title is not None}
 
 
-async def _nothing() -> "list[Result | None]":
-    return []
+async def _nothing() -> "Reading":
+    return Reading([], [], NOTHING)

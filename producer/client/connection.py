@@ -8,14 +8,17 @@ from reckoner.producer.client.asking import Asking
 from reckoner.producer.client.caching import CachingResults
 from reckoner.producer.client.deadlines import Deadlines
 from reckoner.producer.client.questions import Questions
+from reckoner.producer.client.recording import Recording
 from reckoner.producer.client.tagging import Tagging
 from reckoner.producer.client.waiting import Waiting
 from reckoner.shared.errors import WrongLoopError
+from reckoner.shared.event_types import EventTypes
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.multiplexed import MultiplexedConnection
+from reckoner.shared.serving.events import Events
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -25,7 +28,14 @@ class Client:
     """A client in one event loop: a connection for commands, one for reads and new jobs, one for notifications."""
 
     def __init__(
-        self, url: str, prefix: str, first_look_s: float, max_queued: int | None, fallback: Sequence[str]
+        self,
+        url: str,
+        prefix: str,
+        first_look_s: float,
+        max_queued: int | None,
+        fallback: Sequence[str],
+        event_types: EventTypes,
+        max_events: int,
     ) -> None:
         self.keys = Keys(prefix)
         self.redis: Redis = connect(url, max_connections=1)
@@ -40,6 +50,9 @@ class Client:
         self.asking = Asking(self.flows, creating, self.results, self.waiting, max_queued)
         self.tagging = Tagging(self.results)
         self.questions = Questions(self.asking, self.results)
+        self.events = Events(self.redis, self.keys, first_look_s, max_events)
+        recording = Events(cast("Redis", self._reading), self.keys, first_look_s, max_events)
+        self.recording = Recording(recording, self.results, event_types, max_events, max_queued)
         self.deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -96,7 +96,9 @@ class Operator:
     async def start_run(
         self, block_size: int | None = None, window: int | None = None, *, timeout: float | None = ASK_S
     ) -> tuple[str, bool]:
-        """Start a run of the newest generation, or join the running one; returns its id and whether it is new.
+        """Start a run of the newest model, or join the running one; returns its id and whether it is new.
+
+        It counts what was recorded, and leaves out what was hidden, until now: then it makes another generation.
 
         A block has `block_size` users, by default as many as make some 20 ms of work. At most `window` blocks are in
         flight, by default as many as the live workers hold.
@@ -109,7 +111,8 @@ class Operator:
             require_number("The block size", block_size, MAX_BLOCK_USERS)
         if window is not None:
             require_number("The number of blocks in flight", window, FLOWS_AT_ONCE)
-        return await self._client.runs.start(await self.newest(timeout=None), block_size, window)
+        record = await self._client.runs.with_news(await self.newest(timeout=None))
+        return await self._client.runs.start(record, block_size, window)
 
     @translates_redis_errors
     async def promote(self, generation: str, *, timeout: float | None = ASK_S) -> str | None:

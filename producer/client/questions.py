@@ -6,7 +6,7 @@ from reckoner.producer.client.answers import BasketAnswer, Compared, HistoryItem
 from reckoner.producer.client.asking import Asking
 from reckoner.producer.client.calls import require_ids
 from reckoner.shared.errors import FlowFailedError, ItemUnknownError, UsageError, UserUnknownError
-from reckoner.shared.serving.results import Results
+from reckoner.shared.serving.results import Reading, Results
 from reckoner.shared.wire.shapes import (
     MAX_BASKET_BYTES,
     MAX_ITEMS,
@@ -67,22 +67,26 @@ class Questions:
         """The first `n` places of a basket's list; an empty basket gets the popular list without a job."""
         spec = basket_spec(basket, record) if basket else None
         result = await self._asking.basket(spec) if spec else None
-        [(source, items)] = await self._results.lists([result], n, record)
+        hidden = await self._results.hidden.current()
+        [(source, items, left_out)] = await self._results.lists(Reading([result], [basket], hidden.items), n, record)
         return BasketAnswer(
-            spec.items if spec else [], record.generation, source, items, result.unknown if result else []
+            spec.items if spec else [], record.generation, source, items, result.unknown if result else [], left_out
         )
 
     async def neighbours(self, item: str, n: int, record: Record) -> Similar:
-        """An item's first `n` neighbours.
+        """An item's first `n` neighbours that are not hidden.
 
         Raises:
             ItemUnknownError: the item is not in the data.
         """
-        reply = await self._reply(SimilarSpec(item, None, record.generation, n))
+        hidden = (await self._results.hidden.current()).items
+        wanted = min(n + len(hidden), MAX_ITEMS)
+        reply = await self._reply(SimilarSpec(item, None, record.generation, wanted))
         if not isinstance(reply, Neighbours):
             raise _mismatched(reply)
-        titles = await self._results.titles(record.snapshot, [item, *(near.item for near in reply.items)])
-        items = [Neighbour(near.item, titles.get(near.item), near.similarity) for near in reply.items]
+        shown = [near for near in reply.items if near.item not in hidden][:n]
+        titles = await self._results.titles(record.snapshot, [item, *(near.item for near in shown)])
+        items = [Neighbour(near.item, titles.get(near.item), near.similarity) for near in shown]
         return Similar(item, titles.get(item), record.generation, reply.users, items)
 
     async def pair(self, item: str, other: str, record: Record) -> Compared:

@@ -1,6 +1,7 @@
 """`Reckoner`: requests, waits for and reads recommendations from application code; needs neither numpy nor store."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Self, overload
@@ -10,6 +11,7 @@ from reckoner.producer.client.answers import (
     Compared,
     Enqueued,
     EnqueuedBasket,
+    HiddenItem,
     JobReport,
     NamedList,
     Similar,
@@ -23,26 +25,30 @@ from reckoner.producer.client.calls import (
     deadline_after,
     require_ids,
     require_lane,
+    require_number,
     time_limit,
     translates_redis_errors,
 )
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, basket_spec, require_places
+from reckoner.producer.client.recording import Event, Recorded, move_history, until_ms
 from reckoner.producer.client.waiting import retry_while_away
-from reckoner.shared.defaults import MAX_QUEUED
+from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
 from reckoner.shared.errors import (
+    EventRefusedError,
     FlowUnknownError,
     GenerationUnknownError,
     ListUnknownError,
     QueueFullError,
     UsageError,
 )
+from reckoner.shared.event_types import EventTypes
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
 from reckoner.shared.list_names import POPULAR, require_fallback
-from reckoner.shared.serving.results import Answer
-from reckoner.shared.wire.shapes import Lane, Record
+from reckoner.shared.serving.results import Answer, Reading
+from reckoner.shared.wire.shapes import MAX_ITEMS, BasketResult, Lane, Record, Result
 
 # The default number of places.
 DEFAULT_N = 10
@@ -68,6 +74,9 @@ class Reckoner:
     Without entering it, as in `contextlib.aclosing(Reckoner(url))`, it connects with the first call. A call from a
     second event loop raises WrongLoopError.
 
+    `record` knows the given `event_types`; see `parse_event_types`. Redis holds at most `max_events` events that no
+    live list counts.
+
     `operator` has the calls of operators: fits, runs, status, lanes, workers.
     """
 
@@ -79,8 +88,11 @@ class Reckoner:
         first_look_s: float = 10.0,
         max_queued: int | None = MAX_QUEUED,
         fallback: str = POPULAR,
+        event_types: EventTypes = EventTypes(),  # noqa: B008 - it is frozen
+        max_events: int = MAX_EVENTS,
     ) -> None:
-        self._client = Client(url, prefix, first_look_s, max_queued, require_fallback(fallback))
+        chain = require_fallback(fallback)
+        self._client = Client(url, prefix, first_look_s, max_queued, chain, event_types, max_events)
 
     async def __aenter__(self) -> Self:
         await self._client.open()
@@ -235,21 +247,25 @@ class Reckoner:
             The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
         require_ids("user", users)
+        results = self._client.results
         if record is None or n is None:
-            record, results = await self._client.results.read_current([] if fresh else users)
+            record, reading = await results.read_current(users)
             n = _places(n, record)
-        elif not fresh:
-            results = await self._client.results.read(record.generation, users)
-        if fresh:
-            results = [None] * len(users)
-        found = dict(zip(users, results, strict=True))
-        missing = [user for user, result in found.items() if result is None]
+        else:
+            reading = await results.read_shown(record.generation, users)
+        found: dict[str, Result | BasketResult | None] = dict(zip(users, reading.results, strict=True))
+        # A list with too many places that must not be shown is computed anew without them.
+        short = {user for at, user in enumerate(users) if reading.is_short(at, n)}
+        missing = [user for user, result in found.items() if fresh or result is None or user in short]
         failed: dict[str, Flow | None] = {}
         if missing:
-            computed, failed = await self._client.asking.lists(missing, record.generation, fresh=fresh)
+            anew = fresh or bool(short)
+            computed, failed = await self._client.asking.lists(missing, record.generation, fresh=anew)
             found |= computed
+        left = dict(zip(users, reading.left, strict=True))
         done = [user for user in users if user not in failed]
-        return await self._client.results.complete(done, [found[user] for user in done], n, record), failed
+        reading = Reading([found[user] for user in done], [left[user] for user in done], reading.hidden)
+        return await results.complete(done, reading, n, record), failed
 
     @translates_redis_errors
     async def recommend_for(
@@ -353,6 +369,115 @@ class Reckoner:
     async def list_names(self, *, timeout: float | None = ASK_S) -> Sequence[str]:
         """The names of the lists that are the same for all users, sorted."""
         return await self._client.results.named_lists.names((await self._reach(None))[0].snapshot)
+
+    @translates_redis_errors
+    async def record(
+        self,
+        user: str,
+        item: str,
+        *,
+        type: str = "interaction",  # noqa: A002 - the field's word
+        weight: float | None = None,
+        time: datetime | float | None = None,
+        id: str = "",  # noqa: A002 - the field's word
+        timeout: float | None = ASK_S,
+    ) -> Recorded:
+        """Record what a user did with an item; see `Event` and `record_many`.
+
+        Raises:
+            EventRefusedError: the event is invalid, or Redis holds too many events; the message says which.
+        """
+        [answer] = await self._client.recording.record([Event(user, item, type, weight, time, id)])
+        if answer.status == "refused":
+            raise EventRefusedError(answer.reason)
+        return answer
+
+    @translates_redis_errors
+    async def record_many(self, events: Sequence[Event], *, timeout: float | None = None) -> list[Recorded]:
+        """Record events; returns what became of each. Those that are refused are answered with the reason.
+
+        A recorded event is in Redis. The next read leaves out what the user has just had, and a job for the user's list
+        is made unless one is under way. There is no default timeout, since the time grows with the number of events.
+        """
+        return await self._client.recording.record(events)
+
+    @translates_redis_errors
+    async def merge(self, visitor: str, user: str, *, timeout: float | None = ASK_S) -> int:
+        """Move what a visitor did, and hid, to a user, as at a login; returns the number of events.
+
+        Raises:
+            HistoryTooLongError: the user would have too many events since the last import; nothing was moved.
+            UsageError: an id is invalid (`require_id`), or both are the same.
+        """
+        require_ids("user", [visitor, user])
+        return await move_history(self._client.events, visitor, user)
+
+    @translates_redis_errors
+    async def hide(self, user: str, *items: str, timeout: float | None = ASK_S) -> int:
+        """Hide items from a user, who is not interested in them; returns how many were not hidden before.
+
+        The next read leaves them out, and lists are computed without them until `unhide`.
+
+        Raises:
+            UsageError: an id is invalid (`require_id`), or there are too many items.
+        """
+        return await self._hide(user, items)
+
+    @translates_redis_errors
+    async def unhide(self, user: str, *items: str, timeout: float | None = ASK_S) -> int:
+        """Undo `hide`; returns how many of the items were hidden."""
+        return await self._hide(user, items, show=True)
+
+    async def _hide(self, user: str, items: Sequence[str], *, show: bool = False) -> int:
+        require_id("user", user)
+        require_ids("item", items)
+        require_number("The number of items", len(items), MAX_ITEMS)
+        return await self._client.events.hide(user, items, show=show)
+
+    @translates_redis_errors
+    async def hidden_for(self, user: str, *, timeout: float | None = ASK_S) -> list[str]:
+        """The items that are hidden from a user by `hide`, in the order of their bytes."""
+        require_id("user", user)
+        return await self._client.events.hidden_for(user)
+
+    @translates_redis_errors
+    async def hide_items(
+        self, items: Sequence[str], *, until: datetime | float | None = None, timeout: float | None = ASK_S
+    ) -> int:
+        """Hide items from everybody, until `unhide_items` or a time; returns how many have changed.
+
+        The next read leaves them out, and lists are computed without them from now on.
+
+        Args:
+            items: Their ids, known or not.
+            until: A datetime with a time zone, or seconds since 1970.
+
+        Raises:
+            UsageError: an id (`require_id`) or the time is invalid.
+        """
+        require_ids("item", items)
+        return await self._client.results.hidden.hide(items, until_ms(until))
+
+    @translates_redis_errors
+    async def unhide_items(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> int:
+        """Undo `hide_items`; returns how many of the items were hidden."""
+        require_ids("item", items)
+        return await self._client.results.hidden.show(items)
+
+    @translates_redis_errors
+    async def set_hidden_items(self, items: Sequence[str], *, timeout: float | None = None) -> int:
+        """Hide these items from everybody and no others, at once; returns their number.
+
+        Raises:
+            UsageError: an id is invalid (`require_id`).
+        """
+        require_ids("item", items)
+        return await self._client.results.hidden.replace(items)
+
+    @translates_redis_errors
+    async def hidden_items(self, *, timeout: float | None = ASK_S) -> list[HiddenItem]:
+        """The items that are hidden from everybody, in the order of their bytes."""
+        return [HiddenItem(item, until) for item, until in await self._client.results.hidden.listed()]
 
     @translates_redis_errors
     async def tag(

@@ -16,7 +16,9 @@ from reckoner.shared.redis.keys import job_key
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import Fence, Value, ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
-from reckoner.shared.serving.generations import Generations
+from reckoner.shared.serving.events import Events, parse_mark
+from reckoner.shared.serving.generations import Generations, base_of, with_news
+from reckoner.shared.serving.hidden import Hidden
 from reckoner.shared.wire.jobs import Finish, Split, encode_job
 from reckoner.shared.wire.shapes import HOLDING, OUTCOME, RECORD, SPEC, BlockSpec, Holding, Outcome, Record
 
@@ -47,6 +49,8 @@ class Runs:
     def __init__(self, redis: "Redis", keys: "Keys", first_look_s: float) -> None:
         self._redis = redis
         self._generations = Generations(redis, keys)
+        self._events = Events(redis, keys, first_look_s, 0)
+        self._hidden = Hidden(redis, keys)
         self.keys = keys
         self.first_look_ms = int(first_look_s * 1000)
 
@@ -56,7 +60,7 @@ class Runs:
         """Start a run over all users, or join the unfinished one.
 
         Args:
-            record: The record of the generation that is computed.
+            record: The record of the generation that is computed; see `with_news`.
             block_size: The number of users in a block. None sizes blocks by their work.
             window: The most blocks in flight. None is as many as the live workers hold.
             dry: Whether the run ends at the gate, and makes nothing live.
@@ -93,6 +97,15 @@ class Runs:
                 if beginning == "other":
                     raise RunInProgressError(started)
                 return started, beginning == "started"
+
+    async def with_news(self, record: Record) -> Record:
+        """The record of the generation that a run over all users computes now; see `with_news` of `generations`.
+
+        The hidden items of now are kept for it.
+        """
+        last = await self._events.last()
+        events = str(last) if last > parse_mark(record.mark or "0-0") else ""
+        return with_news(record, events, await self._hidden.keep_mask())
 
     async def under_way(self) -> list[str]:
         """The ids of unfinished and recent runs of the generations with lists."""
@@ -137,10 +150,15 @@ class Runs:
             `"superseded"` if the pointer has moved, `"barred"` if its generation was rolled back, `"late"` if the run
             has left the state or round in which it was read, `"lost"` if its generation has no readable record.
         """
-        await self._generations.record(run.generation)
+        record, newest = (
+            await self._generations.record(run.generation),
+            await self._generations.follow(self.keys.newest),
+        )
         await self._generations.current()
         names = [self.keys.run(run.id), *self.keys.pointers, self.keys.barred]
-        arguments: list[Value] = [run.generation, run.round, self.keys.record(""), *self.keys.snapshot_stems]
+        same = record is not None and newest.record is not None and base_of(newest.record) == base_of(record)
+        arguments: list[Value] = [run.generation, run.round, newest.value if same else "", self.keys.record("")]
+        arguments += self.keys.snapshot_stems
         answer: bytes = await call(self._redis, "flip", names, arguments, lease, ends_job=False)
         return answer.decode()  # type: ignore[return-value]
 

@@ -30,6 +30,10 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
 | `p:stale` | sorted set, users who get a new job | record, hide_for, finish | for ever, until it is made |
+| `p:hidden` | sorted set, hidden item by until, ms | hide, replace_hidden | for ever, until it is undone or over |
+| `p:hidden:version` | string, how often that has changed | hide, replace_hidden | for ever |
+| `p:hidden:new:ID` | sorted set, what is to be hidden | the client; renamed by replace_hidden | ten minutes |
+| `p:mask:HASH` | sorted set, the hidden items of a run | keep_mask | eight days |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
 | `p:held` | hash, generation whose lists were all computed to JSON | close; deleted by forget | for ever |
@@ -419,6 +423,24 @@ class Keys:
         return self._name("refreshed", user)
 
     @property
+    def hidden(self) -> str:
+        """The hidden items."""
+        return self._name("hidden")
+
+    @property
+    def hidden_version(self) -> str:
+        """The version of the hidden items."""
+        return self._name("hidden", "version")
+
+    def hidden_upload(self, token: str) -> str:
+        """Items that are to be the hidden ones."""
+        return self._name("hidden", "new", token)
+
+    def mask(self, mask: str) -> str:
+        """The hidden items that a run leaves out."""
+        return self._name("mask", mask)
+
+    @property
     def stale(self) -> str:
         """The users whose lists are to be computed again."""
         return self._name("stale")
@@ -460,13 +482,14 @@ class Keys:
         zsets = dict.fromkeys(
             (
                 *(*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, *self.history_orders),
-                *(self.recents, self.stale),
+                *(self.recents, self.stale, self.hidden),
             ),
             "zset",
         )
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
-        strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now, self.night_driver)
+        strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now)
+        strings += (self.night_driver, self.hidden_version)
         hashes = (self.generations, self.held, self.barred, self.tagging, self.history, self.recent_versions)
         lists |= {self.event_stream: "stream"}
         return zsets | lists | dict.fromkeys(strings, "string") | dict.fromkeys(hashes, "hash")

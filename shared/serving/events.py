@@ -55,8 +55,8 @@ class Recent(NamedTuple):
     hides: list[str]
 
 
-# Before all events.
-BEGINNING = Mark(0, 0)
+# Before all events, and after all.
+BEGINNING, LAST = Mark(0, 0), Mark(2**63, 0)
 
 
 def parse_mark(text: str) -> Mark:

@@ -23,10 +23,25 @@ if TYPE_CHECKING:
 Promotion = Literal["done", "moved", "lost", "incomplete"]
 
 
-def generation_id(model: str, options: Options, spare: int = 0) -> str:
-    """The id of a generation: a hash of its model, its options, and the number of spare places if there are any."""
+def generation_id(model: str, options: Options, spare: int = 0, *, events: str = "", mask: str = "") -> str:
+    """The id of a generation: a hash of its model, its options, and what there is of the fields of `Record`."""
     named = model.encode() + b"\n" + msgspec.json.encode(options) + (b"\n%d" % spare if spare else b"")
+    named += f"\nevents={events}".encode() if events else b""
+    named += f"\nmask={mask}".encode() if mask else b""
     return sha256(named).hexdigest()[:16]
+
+
+def base_of(record: Record) -> str:
+    """The id of the generation of the same model and options without recorded events and hidden items."""
+    return generation_id(record.model, record.options, record.spare or 0)
+
+
+def with_news(record: Record, events: str, mask: str) -> Record:
+    """The record of the generation of the same model whose runs count `events` and leave out `mask`; empty for none."""
+    generation = generation_id(record.model, record.options, record.spare or 0, events=events, mask=mask)
+    return msgspec.structs.replace(
+        record, generation=generation, events=events or msgspec.UNSET, mask=mask or msgspec.UNSET
+    )
 
 
 @dataclass(frozen=True)

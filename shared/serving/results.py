@@ -1,9 +1,9 @@
 """The cached lists, and the answers for readers."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -13,18 +13,22 @@ from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import Cached, ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
+from reckoner.shared.serving.hidden import NONE_HIDDEN, Hidden
 from reckoner.shared.serving.named_lists import NamedLists
 from reckoner.shared.serving.snapshot_hashes import is_whole, write_hash
 from reckoner.shared.serving.stored_values import Read, StoredValues
 from reckoner.shared.serving.tags import Tags
-from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, BasketSpec, Record, Result
+from reckoner.shared.wire.codecs import Codec
+from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, BasketSpec, Record, Result, ScoredItem
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from reckoner.shared.redis.keys import Keys
 
-T = TypeVar("T")
+LEFT: Codec[set[str]] = Codec(set[str], "json")
+# What the lists of a user leave out beside the history: mostly nothing.
+NOTHING: frozenset[str] = frozenset()
 
 BASKET_TTL_S = 3_600
 # Users whose lists are read in one round trip, so that the answer stays below some 10 MB.
@@ -56,6 +60,40 @@ class Answer(Struct, frozen=True):
     generation: str
     source: Source
     items: list[Entry]
+    left_out: int = 0
+    """The number of places that were left out: the user has had their items since, or they are hidden."""
+    unknown: list[str] = []
+    """The items of the user's recorded events that are not in the data yet."""
+
+
+class Reading(NamedTuple):
+    """Cached results, what each user's list leaves out, and what is hidden from all."""
+
+    results: Sequence[Result | BasketResult | None]
+    left: Sequence[Collection[str]]
+    hidden: frozenset[str]
+
+    def visible(self, at: int) -> list[ScoredItem]:
+        """The places of a result that may be shown."""
+        result, left, hidden = self.results[at], self.left[at], self.hidden
+        if result is None:
+            return []
+        if not left and not hidden:
+            return result.items
+        return [place for place in result.items if place.item not in left and place.item not in hidden]
+
+    def is_short(self, at: int, n: int) -> bool:
+        """Whether a result has less than `n` places only because some must not be shown."""
+        result, shown = self.results[at], self.visible(at)
+        return result is not None and len(shown) < min(n, len(result.items))
+
+
+class Shown(NamedTuple):
+    """The places of an answer, where they come from, and how many were left out."""
+
+    source: Source
+    items: list[Entry]
+    left_out: int
 
 
 class Results:
@@ -71,6 +109,7 @@ class Results:
         self.generations = Generations(redis, keys, read)
         self.tags = Tags(redis, keys, read)
         self.named_lists = NamedLists(redis, keys, read)
+        self.hidden = Hidden(redis, keys)
         self.keys = keys
         self._redis = redis
         self._values = StoredValues(redis, keys, read)
@@ -107,6 +146,10 @@ class Results:
             return [one for part in parts for one in await self.read(generation, users[part : part + READ_AT_ONCE])]
         names = [self.keys.result(generation, user) for user in users]
         values = await (self._values.read("MGET", *names) if 0 < len(names) <= SLICE else self._sliced("MGET", names))
+        return await self._decoded(names, values)
+
+    async def _decoded(self, names: Sequence[str], values: Sequence[bytes | None]) -> list[Result | None]:
+        """Decode the results of some keys."""
         try:
             return [None if data is None else RESULT.decode(data) for data in values]
         except WireError:
@@ -115,6 +158,21 @@ class Results:
                 result = await self._values.decode(RESULT, "result", name, name, data)
                 found.append(result)
             return found
+
+    async def read_shown(self, generation: str, users: Sequence[str]) -> Reading:
+        """Read users' cached results with what must not be shown, in one round trip for up to some hundred users."""
+        if len(users) > READ_AT_ONCE:
+            parts = range(0, len(users), READ_AT_ONCE)
+            some = [await self.read_shown(generation, users[part : part + READ_AT_ONCE]) for part in parts]
+            found = [result for part in some for result in part.results]
+            return Reading(found, [one for part in some for one in part.left], some[-1].hidden)
+        names = [self.keys.hidden_version, *(self.keys.result(generation, user) for user in users)]
+        names += [self.keys.left(user) for user in users]
+        values = await (self._values.read("MGET", *names) if len(names) <= SLICE else self._sliced("MGET", names))
+        version, data, lefts = values[0], values[1 : 1 + len(users)], values[1 + len(users) :]
+        hidden = await self.hidden.of_version(version) if version is not None else NONE_HIDDEN
+        left: list[Collection[str]] = [NOTHING if some is None else _left(some) for some in lefts]
+        return Reading(await self._decoded(names[1 : 1 + len(users)], data), left, hidden.items)
 
     async def _sliced(self, command: str, names: Sequence[str], key: Sequence[str] = ()) -> list[bytes | None]:
         """The values of names, with a command for each slice of them; all are sent at once."""
@@ -139,31 +197,30 @@ class Results:
         """
         if record is None:
             record = (await self.generations.follow(self.keys.current)).require()
-        return await self.complete(users, await self.read(record.generation, users), n, record)
+        return await self.complete(users, await self.read_shown(record.generation, users), n, record)
 
-    async def complete(
-        self, users: Sequence[str], results: Sequence[Result | None], n: int, record: Record
-    ) -> list[Answer]:
+    async def complete(self, users: Sequence[str], reading: Reading, n: int, record: Record) -> list[Answer]:
         """Make answers of users' results in a generation, with a fallback for users without one."""
-        fallback = (POPULAR, record.popular) if self._chain is None else await self._fallback_for(results, record)
+        fallback = (POPULAR, record.popular) if self._chain is None else await self._fallback_for(reading, record)
         try:
-            lists = _lists(results, n, fallback, self.kept_titles(record.snapshot))
+            lists = _lists(reading, n, fallback, self.kept_titles(record.snapshot))
         except KeyError:
-            lists = await self.lists(results, n, record)
-        return [Answer(user, record.generation, *found) for user, found in zip(users, lists, strict=True)]
+            lists = await self.lists(reading, n, record)
+        return [
+            Answer(user, record.generation, *shown, result.unknown if result else [])
+            for user, shown, result in zip(users, lists, reading.results, strict=True)
+        ]
 
-    async def lists(
-        self, results: Sequence[Result | BasketResult | None], n: int, record: Record
-    ) -> list[tuple[Source, list[Entry]]]:
-        """The first `n` places of each result, or of the fallback, with titles."""
-        fallback = await self._fallback_for(results, record)
-        wanted = list(dict.fromkeys(_items(results, n, fallback[1])))
+    async def lists(self, reading: Reading, n: int, record: Record) -> list[Shown]:
+        """The first `n` places of each result that may be shown, or of the fallback, with titles."""
+        fallback = await self._fallback_for(reading, record)
+        wanted = list(dict.fromkeys(_items(reading, n, fallback[1])))
         titles = dict.fromkeys(wanted) | await self.titles(record.snapshot, wanted)
-        return _lists(results, n, fallback, titles)
+        return _lists(reading, n, fallback, titles)
 
-    async def _fallback_for(self, results: Sequence[Result | BasketResult | None], record: Record) -> Fallback:
+    async def _fallback_for(self, reading: Reading, record: Record) -> Fallback:
         """The fallback of a generation; any if no result needs it."""
-        if self._chain is None or all(result and result.items for result in results):
+        if self._chain is None or all(map(reading.visible, range(len(reading.results)))):
             return POPULAR, record.popular
         return await self.fallback(record, self._chain)
 
@@ -174,14 +231,16 @@ class Results:
         return next(found, (POPULAR, record.popular))
 
     async def named(self, name: str, n: int, record: Record) -> list[Entry] | None:
-        """The first `n` places of a named list with titles, None if there is no such list."""
+        """The first `n` places of a named list that are not hidden, with titles; None if there is no such list."""
         [items] = await self.named_lists.read(record.snapshot, [name])
         if items is None:
             items = record.popular if name == POPULAR else None
         if items is None:
             return None
-        titles = await self.titles(record.snapshot, items[:n])
-        return [Entry(item, None, None, titles.get(item), None) for item in items[:n]]
+        hidden = (await self.hidden.current()).items
+        shown = [item for item in items if item not in hidden][:n]
+        titles = await self.titles(record.snapshot, shown)
+        return [Entry(item, None, None, titles.get(item), None) for item in shown]
 
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
         """Titles of a snapshot that need not be read: none here."""
@@ -193,38 +252,50 @@ class Results:
         return {item: v.decode(errors="replace") for item, v in zip(items, values, strict=True) if v is not None}
 
 
-def _items(results: Sequence[Result | BasketResult | None], n: int, fallback: Sequence[str]) -> Iterable[str]:
-    """The items of the first `n` places and their reasons; those of the fallback too, if some need them."""
-    for result in results:
-        for place in result.items[:n] if result else ():
+def _left(data: bytes) -> Collection[str]:
+    """The items of the JSON strings that a user's lists leave out; of invalid bytes none."""
+    try:
+        return LEFT.decode(b"[" + data[:-2] + b"]")
+    except WireError:
+        return NOTHING
+
+
+def _items(reading: Reading, n: int, fallback: Sequence[str]) -> Iterable[str]:
+    """The items that a place may show, and their reasons; those of the fallback too."""
+    for result, left in zip(reading.results, reading.left, strict=True):
+        out = len(left) + len(reading.hidden)
+        for place in result.items[: n + out] if result else ():
             yield place.item
             yield place.because
-    if not all(result and result.items for result in results):
-        yield from fallback[:n]
+    yield from fallback
 
 
-def _lists(
-    results: Sequence[Result | BasketResult | None],
-    n: int,
-    fallback: Fallback,
-    titles: Mapping[str, str | None],
-) -> list[tuple[Source, list[Entry]]]:
+def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, str | None]) -> list[Shown]:
     """The lists with titles.
 
     Raises:
         KeyError: the title of an item is not there.
     """
-    lists: list[tuple[Source, list[Entry]]] = []
-    fallen_back: list[Entry] | None = None
-    for result in results:
-        if result and result.items:
-            places = [
-                Entry(item := p.item, p.score, because := p.because, titles[item], titles[because])
-                for p in result.items[:n]
+    lists: list[Shown] = []
+    source, items = fallback
+    hidden, common = reading.hidden, list[Entry]()
+    for at, (result, left) in enumerate(zip(reading.results, reading.left, strict=True)):
+        places = reading.visible(at)
+        left_out = len(result.items) - len(places) if result else 0
+        if places:
+            entries = [
+                Entry(item := p.item, p.score, because := p.because, titles[item], titles[because]) for p in places[:n]
             ]
-            lists.append(("cache", places))
+            lists.append(Shown("cache", entries, left_out))
             continue
-        if fallen_back is None:
-            fallen_back = [Entry(item, None, None, titles[item], None) for item in fallback[1][:n]]
-        lists.append((fallback[0], [*fallen_back]))
+        if left or hidden:
+            some = [item for item in items if item not in left and item not in hidden]
+            lists.append(Shown(source, _same_for_all(some[:n], titles), left_out))
+        else:
+            common = common or _same_for_all(items[:n], titles)
+            lists.append(Shown(source, [*common], 0))
     return lists
+
+
+def _same_for_all(items: Sequence[str], titles: Mapping[str, str | None]) -> list[Entry]:
+    return [Entry(item, None, None, titles[item], None) for item in items]

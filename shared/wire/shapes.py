@@ -26,7 +26,8 @@ MAX_BASKET_BYTES = 65_536
 
 MAX_WEIGHT = 1e30
 # Milliseconds since 1970, within the years of a calendar.
-Time = Annotated[int, Meta(ge=-(2**47), le=2**53)]
+LATEST_MS = 2**53
+Time = Annotated[int, Meta(ge=-LATEST_MS, le=LATEST_MS)]
 
 # The name of a part in the store: the hash of its bytes.
 PartName = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -331,6 +332,10 @@ class Record(Struct, frozen=True):
     """The mark of the snapshot: the id in the stream up to which it holds the recorded events."""
     spare: Spare | UnsetType = UNSET
     """The number of further places of its lists, for readers that leave some out."""
+    events: str | UnsetType = UNSET
+    """The id in the stream up to which its runs count recorded events; unset if they count none."""
+    mask: Id | UnsetType = UNSET
+    """The hash of the hidden items that its runs leave out; unset if nothing was hidden."""
 
     @property
     def places(self) -> int:

@@ -32,8 +32,13 @@ class Refreshing:
         await run_periodically("dropping of imported events", TRIM_S, self.trim)
 
     async def refresh(self) -> int:
-        """Make jobs for the stale lists that the batch lane has room for; returns their number."""
+        """Show items again whose time is over; make jobs for the stale lists that the batch lane has room for.
+
+        Returns:
+            The number of jobs.
+        """
         runtime, made = self._runtime, 0
+        await runtime.results.hidden.expire()
         while users := await runtime.events.take_stale(FLOWS_AT_ONCE):
             generation = await runtime.results.generations.current()
             if generation is None:

@@ -52,6 +52,10 @@ async def everybody_stage(work: Work) -> None:
     record = await runtime.results.generations.record(work.night.stages["fit"].generation)
     if record is None:
         raise StageFailedError("The record of the night's model is gone. Fit it again.")
+    if work.stage.job:
+        record = await runtime.results.generations.record(work.stage.generation) or record
+    else:
+        record = await runtime.runs.with_news(record)
     ids = {"snapshot": record.snapshot, "generation": record.generation}
     if not work.stage.job:
         is_live = await runtime.results.generations.current() == record.generation

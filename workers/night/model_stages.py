@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from reckoner.shared.errors import SOURCE_AWAY, StoreError, UsageError
 from reckoner.shared.redis.connections import is_transient_redis_error
-from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.serving.generations import base_of, generation_id
 from reckoner.shared.store.fit_options import configuration, default_model, parse_options, recency_of
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.night_import import begin_night_import, find_night_import, is_imported
@@ -126,9 +126,9 @@ async def fit_stage(work: Work) -> None:
     changed = ""
     if live and (before := live.options.recency or 0.0) != recency:
         changed = f" The recency is {recency:g}, and was {before:g}."
-    if newest is not None and newest.generation == generation and not work.stage.job:
+    if newest is not None and base_of(newest) == generation and not work.stage.job:
         return await work.end(
-            "unchanged", "The newest model is of this snapshot.", snapshot=snapshot, generation=generation
+            "unchanged", "The newest model is of this snapshot.", snapshot=snapshot, generation=newest.generation
         )
     for tries in range(MORE_TRIES + 1):
         if not work.stage.job:

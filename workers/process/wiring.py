@@ -17,6 +17,7 @@ from reckoner.shared.flows.runs import Runs
 from reckoner.shared.redis.connections import connect, eviction_policy
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.events import Events
+from reckoner.shared.serving.hidden import Hidden
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
@@ -39,6 +40,7 @@ from reckoner.workers.runtime.artifact_cache import VersionChecker
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener
 from reckoner.workers.runtime.layout_files import LayoutFiles
 from reckoner.workers.runtime.layouts import Layouts
+from reckoner.workers.runtime.masks import Masks
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.runtime.scheduling import Scheduler
 from reckoner.workers.runtime.store_watch import StoreWatch
@@ -117,6 +119,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         threads=threads,
         store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
         layouts=Layouts(layout_files, threads.blocking),
+        masks=Masks(Hidden(redis, keys), store, threads.use_store),
     )
 
 

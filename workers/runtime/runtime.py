@@ -32,6 +32,7 @@ from reckoner.workers.runtime.artifact_cache import ArtifactCache, VersionCheck,
 from reckoner.workers.runtime.artifact_opener import ArtifactOpener, OpenFunction
 from reckoner.workers.runtime.layout_files import Layout
 from reckoner.workers.runtime.layouts import Layouts
+from reckoner.workers.runtime.masks import Masks
 from reckoner.workers.runtime.open_flows import OpenFlows
 from reckoner.workers.runtime.scheduling import Scheduler
 from reckoner.workers.runtime.store_watch import StoreWatch
@@ -69,6 +70,7 @@ class Runtime:
     threads: Threads
     store_watch: StoreWatch
     layouts: Layouts
+    masks: Masks
     running: dict[str, int] = field(default_factory=dict)
     """The running jobs with their start, in milliseconds since the epoch by this host's clock."""
     open_flows: OpenFlows = field(default_factory=OpenFlows)

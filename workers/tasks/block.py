@@ -13,10 +13,10 @@ from reckoner.workers.tasks.publish import Block, MadeLists, make_lists, publish
 
 async def compute_block(runtime: Runtime, spec: BlockSpec, block: int, frozen: Frozen | None, lease: Lease) -> Outcome:
     """Score a block's users over all candidates and write their lists to the cache. Returns the counts."""
-    record, model, snapshot, histories = await scoring_job(runtime, spec, block, frozen)
+    record, model, snapshot, histories, hidden = await scoring_job(runtime, spec, block, frozen)
     of = Block(users_of(spec, block, snapshot), snapshot, record)
     layout = await runtime.layout(model, 0, snapshot.n_items, "batch")
-    score = scoring(runtime, layout, record, histories)
+    score = scoring(runtime, layout, record, histories, hidden)
 
     def compute(stop: NDArray[np.uint8]) -> MadeLists | None:
         return make_lists(runtime, of, score(stop), stop)

@@ -103,13 +103,16 @@ class ScoringJob(NamedTuple):
     model: Model
     snapshot: Snapshot
     histories: Histories
+    hidden: NDArray[np.uint8] | None
+    """uint8[I], not 0 for an item that no list may hold; None for no such item."""
 
 
 async def scoring_job(runtime: Runtime, spec: ScoringSpec, block: int, frozen: Frozen | None) -> ScoringJob:
     """Open what the tasks of a scoring job read."""
     record = await runtime.record(spec.generation)
     model, snapshot = await runtime.model(record.model), await runtime.snapshot(record.snapshot)
-    return ScoringJob(record, model, snapshot, histories_of(spec, block, snapshot, frozen))
+    hidden = await runtime.masks.load(frozen.mask, snapshot) if frozen else None
+    return ScoringJob(record, model, snapshot, histories_of(spec, block, snapshot, frozen), hidden)
 
 
 async def score_range(
@@ -123,7 +126,7 @@ async def score_range(
     # A block, and what follows making a layout, runs in a thread.
     short = not is_block and laid_out
     additions = model.most_additions(job.histories.held.size) * model.share(first, last) if short else math.inf
-    best = await runtime.kernel(lane, scoring(runtime, layout, job.record, job.histories), additions)
+    best = await runtime.kernel(lane, scoring(runtime, layout, job.record, job.histories, job.hidden), additions)
     await runtime.require_current(model, job.snapshot, layout=layout, closely=is_block or not laid_out)
     return Best(*(array.tobytes() for array in best))
 

@@ -11,6 +11,7 @@ import structlog
 from reckoner.shared.errors import BarredError, WireError
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome
 from reckoner.shared.redis.scripts.constants import SLICE
+from reckoner.shared.serving.events import parse_mark
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.wire.jobs import Finish
 from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome
@@ -77,11 +78,11 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
 
 
 async def _refresh_later(runtime: Runtime, run: Run) -> None:
-    """Let the lists of the users be computed again for whom events were recorded while the run computed."""
+    """Let the lists of the users be computed again whose events the run has not counted."""
+    record = await runtime.record(run.generation)
+    counted = parse_mark(record.events or record.mark or "0-0")
     users = [
-        recent.user
-        async for recent in runtime.events.all_recent()
-        if any(mark.ms >= run.started_ms for mark, _ in recent.events)
+        recent.user async for recent in runtime.events.all_recent() if any(mark > counted for mark, _ in recent.events)
     ]
     for start in range(0, len(users), SLICE):
         await runtime.events.add_stale(users[start : start + SLICE])

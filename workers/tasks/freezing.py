@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 
 import numpy as np
+from msgspec import UnsetType
 
-from reckoner.shared.serving.events import BEGINNING, Mark, Recent, parse_mark
+from reckoner.shared.serving.events import BEGINNING, LAST, Mark, Recent, parse_mark
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import BlockSpec, Frozen, Record, ScoringSpec, UserSpec
 from reckoner.workers.runtime.runtime import Runtime
@@ -13,15 +14,24 @@ from reckoner.workers.runtime.runtime import Runtime
 async def freeze(
     runtime: Runtime, spec: ScoringSpec, users: range, snapshot: Snapshot, record: Record
 ) -> Frozen | None:
-    """What counts for the `users` of a job now; None if nothing does."""
-    frozen = _Freezing(snapshot, parse_mark(record.mark) if record.mark else BEGINNING)
+    """What counts for the `users` of a job, and what is hidden; None if nothing is.
+
+    That is now; for a block of a run, until the run has begun.
+    """
+    in_run = isinstance(spec, BlockSpec)
+    frozen = _Freezing(snapshot, _mark(record.mark), _mark(record.events) if in_run else LAST)
+    mask = await (runtime.masks.of_run(snapshot, record) if in_run else runtime.masks.current(snapshot))
     async for recent in _recent(runtime, spec, users, snapshot):
         if isinstance(spec, UserSpec):
             frozen.version = recent.version
             frozen.add(0, recent)
         elif (user := snapshot.users.find(recent.user)) is not None:
             frozen.add(user - users.start, recent)
-    return frozen.value(with_unknown=isinstance(spec, UserSpec))
+    return frozen.value(mask, with_unknown=isinstance(spec, UserSpec))
+
+
+def _mark(text: str | UnsetType) -> Mark:
+    return parse_mark(text) if text else BEGINNING
 
 
 def _recent(runtime: Runtime, spec: ScoringSpec, users: range, snapshot: Snapshot) -> AsyncIterator[Recent]:
@@ -37,11 +47,11 @@ async def _nobody() -> AsyncIterator[Recent]:
 
 
 class _Freezing:
-    """Collects the events of users that are later than a mark."""
+    """Collects the events of users after a mark, up to another one."""
 
-    def __init__(self, snapshot: Snapshot, mark: Mark) -> None:
+    def __init__(self, snapshot: Snapshot, after: Mark, last: Mark) -> None:
         self.version = b""
-        self._snapshot, self._mark = snapshot, mark
+        self._snapshot, self._after, self._last = snapshot, after, last
         self._users = list[int]()
         self._counts = list[int]()
         self._rows = list[tuple[int, float, int, bool, bool]]()
@@ -51,7 +61,7 @@ class _Freezing:
         """Add a user by its number in the job, in ascending order."""
         before = len(self._rows)
         for mark, event in recent.events:
-            if mark > self._mark:
+            if self._after < mark <= self._last:
                 left = event.role != "signal"
                 time_ms = mark.ms if event.time_ms is None else event.time_ms
                 self._note(event.item, event.weight, time_ms, event.role != "exclude", left)
@@ -68,10 +78,10 @@ class _Freezing:
         elif counts:
             self._unknown.add(item)
 
-    def value(self, *, with_unknown: bool) -> Frozen | None:
-        """What was collected, None for nothing."""
+    def value(self, mask: str | None, *, with_unknown: bool) -> Frozen | None:
+        """What was collected, and a mask; None for nothing."""
         unknown = sorted(self._unknown) if with_unknown else []
-        if not self._rows and not unknown and not self.version:
+        if not self._rows and not unknown and not self.version and mask is None:
             return None
         items, weights, times, counting, left = zip(*self._rows, strict=True) if self._rows else ((),) * 5
         return Frozen(
@@ -84,4 +94,5 @@ class _Freezing:
             counting=np.array(counting, np.bool_).tobytes(),
             left=np.array(left, np.bool_).tobytes(),
             unknown=unknown,
+            mask=mask,
         )

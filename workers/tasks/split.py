@@ -12,7 +12,6 @@ from reckoner.shared.wire.shapes import (
     BlockSpec,
     EvaluationSpec,
     FitSpec,
-    Frozen,
     HistorySpec,
     Plan,
     ScoringSpec,
@@ -60,15 +59,12 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
     """
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
-    frozen: Frozen | None = None
-    if isinstance(spec, BasketSpec):
-        if not (await runtime.in_thread(lambda: known_items(spec, snapshot)))[0].size:
-            return Plan([0])
-    else:
-        users = users_of(spec, block, snapshot)
-        frozen = await freeze(runtime, spec, users, snapshot, record)
-        if not users and (frozen is None or not frozen.counts):
-            return Plan([0], frozen=frozen) if frozen else None
+    if isinstance(spec, BasketSpec) and not (await runtime.in_thread(lambda: known_items(spec, snapshot)))[0].size:
+        return Plan([0])
+    users = range(0) if isinstance(spec, BasketSpec) else users_of(spec, block, snapshot)
+    frozen = await freeze(runtime, spec, users, snapshot, record)
+    if isinstance(spec, UserSpec) and not users and (frozen is None or not frozen.counts):
+        return Plan([0], frozen=frozen) if frozen and frozen.version else None
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):
         held, task_ms = histories_of(spec, block, snapshot).held, runtime.settings.batch_task_ms

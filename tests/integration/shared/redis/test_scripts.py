@@ -257,6 +257,13 @@ async def record_events(hand: Hand) -> None:
     await events.move("visitor", "user:1")
     await hand.deliver_all()
     await events.trim(await events.last())
+    hidden = hand.runtime.results.hidden
+    await hidden.hide(["item 02", "item 03"])
+    await hidden.show(["item 03"])
+    await hidden.hide(["item 04"], 1)
+    await hidden.expire()
+    await hidden.keep_mask()
+    await hidden.replace(["item 05"])
 
 
 async def work(hand: Hand) -> None:
@@ -338,7 +345,7 @@ async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
     assert passed | refused == NAMES
     assert refused == {
         *("adopt", "begin_night", "create", "describe", "enqueue", "partial", "plan", "start"),
-        *("record", "hide_for"),
+        *("record", "hide_for", "hide"),
     }
     hand.close()
     await redis.aclose()

@@ -1,6 +1,9 @@
 """Recorded events: lists have the bytes that importing them and scoring with the same model gives."""
 
+import asyncio
+import math
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,8 +17,9 @@ from reckoner.shared.serving.events import Events, MovedError, UserEvent
 from reckoner.shared.store.models import open_model
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.shared.wire.jobs import Split
-from reckoner.shared.wire.shapes import RECORD, Event, Record, UserSpec
+from reckoner.shared.wire.shapes import RECORD, BasketSpec, Event, Record, UserSpec
 from reckoner.workers.maintenance.refreshing import Refreshing
+from tests.patience import PATIENCE_S
 from tests.plain_model import PlainUser, plain_list, plain_users
 from tests.world import ITEMS, Hand, World
 
@@ -47,6 +51,7 @@ class Shop:
         self._model = open_model(world.store.fetch("models", record.model))
         self._indices = {self.snapshot.items[item]: item for item in range(self.snapshot.n_items)}
         self.users = plain_users(self.snapshot)
+        self.hidden = set[str]()
 
     async def recorded(self, events: Sequence[UserEvent]) -> list[str]:
         answers = await self.hand.runtime.events.record(events, self.record.generation)
@@ -58,7 +63,7 @@ class Shop:
         return list(answers)
 
     def expected(self, user: str) -> bytes:
-        return plain_list(self.users[user], self._model, self.record.options, self._indices, set())
+        return plain_list(self.users[user], self._model, self.record.options, self._indices, self.hidden)
 
     async def cached(self, user: str) -> bytes:
         found: bytes = await ask(self.hand.redis, "GET", self.hand.runtime.keys.result(self.record.generation, user))
@@ -104,15 +109,31 @@ async def test_a_run_counts_what_was_recorded(
     """Byte for byte, for any size of a block."""
     settings = msgspec.structs.replace(hand.runtime.settings, batch_task_ms=task_ms, chunks=5)
     hand.runtime = replace(hand.runtime, settings=settings)
-    shop = Shop(hand, own_world, recent)
+    shop, runtime = Shop(hand, own_world, recent), hand.runtime
     known = list(shop.users)
     await shop.recorded(some_events(1, [*known[:1], *known[9:15], *known[-1:], *VISITORS], 60))
-    for lane in hand.runtime.keys.lanes:
+    shop.hidden = {"item 03", "item 21", "not in the data"}
+    await runtime.results.hidden.hide([*shop.hidden])
+    record = await runtime.runs.with_news(recent)
+    assert record.generation != recent.generation
+    # What comes after the run's start is not in its lists.
+    await runtime.results.hidden.hide(["item 05"])
+    await shop.hand.runtime.events.record([UserEvent(known[0], event("item 06", time_ms=8))], recent.generation)
+    for lane in runtime.keys.lanes:
         # The jobs that the events have made.
         await ask(hand.redis, "DEL", lane)
-    await hand.runtime.runs.start(recent, block, 3)
+    await runtime.runs.start(record, block, 3)
     await hand.deliver_all()
+    shop.record = record
     await check(shop, known)
+    assert await runtime.results.generations.current() == record.generation
+    assert await runtime.results.generations.pointer(runtime.keys.newest) == record.generation
+    # The first user's list is computed again, with what came after the start.
+    shop.users[known[0]].add("item 06", "history", 1.0, 8)
+    shop.hidden.add("item 05")
+    assert await Refreshing(runtime).refresh() >= 1
+    await hand.deliver_all()
+    await check(shop, known[:1])
 
 
 def event(item: str, role: Role = "history", *, time_ms: int | None = None) -> Event:
@@ -307,3 +328,66 @@ async def test_what_the_live_snapshots_hold_is_dropped(hand: Hand, world: World)
     assert await ask(hand.redis, "GET", keys.left("Ada")) == b'"item 02",\n'
     assert await ask(hand.redis, "EXISTS", keys.left("user:1"), keys.recent("user:1")) == 0
     assert await ask(hand.redis, "HKEYS", keys.recent_versions) == [b"Ada", b"user 2"]
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+async def test_no_list_holds_a_hidden_item(own_world: World, hand: Hand, weighted: Record, tasks: int) -> None:
+    """From the next job on, for users, visitors and baskets; shown again, it is back."""
+    settings = msgspec.structs.replace(hand.runtime.settings, tasks_per_job=tasks)
+    hand.runtime = replace(hand.runtime, settings=settings)
+    shop, runtime = Shop(hand, own_world, weighted), hand.runtime
+    users = [*list(shop.users)[:3], "a visitor"]
+    basket, whole = BasketSpec(["item 01", "item 02"], weighted.generation), set(ITEMS)
+    for hidden in ([], ITEMS[3:9], ITEMS[5:30], ITEMS, ["not in the data"], []):
+        await runtime.results.hidden.replace(hidden)
+        shop.hidden = set(hidden)
+        await shop.recorded([UserEvent(user, event("item 00", time_ms=5)) for user in users])
+        await ask(hand.redis, "DEL", runtime.results.cached_basket(basket, b"").key)
+        await runtime.flows.create([basket], [runtime.keys.join_basket(weighted.generation, basket.items)])
+        await hand.deliver_all()
+        await check(shop, users)
+        found = await runtime.results.read_basket(basket)
+        assert found is not None
+        shown = {place.item for place in found.items}
+        assert not shown & shop.hidden
+        assert bool(shown) == bool(whole - shop.hidden - {"item 01", "item 02"})
+
+
+async def test_a_hidden_item_is_shown_when_its_time_is_over(hand: Hand) -> None:
+    """By the server's clock, to readers at once, and no trace of it is left."""
+    hidden, now_ms = hand.runtime.results.hidden, await hand.runtime.now_ms()
+    assert await hidden.hide(ITEMS[:2], now_ms - 1) == 2
+    assert await hidden.hide(ITEMS[1:3]) == 2
+    assert await hidden.hide(ITEMS[3:4], now_ms + 60_000) == 1
+    assert await hidden.hide(ITEMS[3:4], now_ms + 60_000) == 0
+    now = await hidden.current()
+    assert now.items == {*ITEMS[1:4]}
+    assert 0 < now.until - time.monotonic() <= 60
+    assert await hidden.listed() == [
+        (ITEMS[0], now_ms - 1), (ITEMS[1], None), (ITEMS[2], None), (ITEMS[3], now_ms + 60_000),
+    ]  # fmt: skip
+    await Refreshing(hand.runtime).refresh()
+    assert [item for item, _ in await hidden.listed()] == ITEMS[1:4]
+    assert await hidden.show(ITEMS) == 3
+    assert await hidden.current() == (b"5", frozenset(), math.inf)
+
+
+async def test_many_items_are_hidden_at_once(hand: Hand) -> None:
+    """More than a page; a reader never sees a part of a replacement."""
+    hidden = hand.runtime.results.hidden
+    first, second = ([f"{which}{number}" for number in range(6_000)] for which in ("first ", "second "))
+    assert await hidden.replace(first) == 6_000
+    seen = set[frozenset[str]]()
+
+    async def look() -> None:
+        while len(seen) < 2:
+            seen.add((await hidden.current()).items)
+
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        group.create_task(look())
+        await asyncio.sleep(0)
+        assert await hidden.replace(second) == 6_000
+    assert seen == {frozenset(first), frozenset(second)}
+    assert await hidden.replace([]) == 0
+    assert (await hidden.current()).items == frozenset()
+    assert await hand.redis.keys(f"{hand.runtime.keys.prefix}:hidden*") == [hand.runtime.keys.hidden_version.encode()]

@@ -1,0 +1,167 @@
+"""Records what users do, and what must not be shown to them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError
+from reckoner.shared.event_types import EventTypes
+from reckoner.shared.ids import require_id, shown
+from reckoner.shared.redis.scripts.constants import MOST_RECENT
+from reckoner.shared.serving.events import EVENTS_AT_ONCE, MovedError, UserEvent
+from reckoner.shared.wire.shapes import LATEST_MS, MAX_WEIGHT
+from reckoner.shared.wire.shapes import Event as StoredEvent
+
+if TYPE_CHECKING:
+    from reckoner.producer.client.caching import CachingResults
+    from reckoner.shared.serving.events import Events
+    from reckoner.shared.serving.events import Recorded as Outcome
+
+# A pointer that moves more often within one call is not chased.
+MAX_MOVES = 10
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What a user did with an item."""
+
+    user: str
+    item: str
+    type: str = "interaction"
+    """One of the event types; see the setting `event_types`."""
+    weight: float | None = None
+    """How much it counts, times the weight of its type; None is 1."""
+    time: datetime | float | None = None
+    """When it was: a datetime with a time zone, or seconds since 1970; None is now."""
+    id: str = ""
+    """An id of the caller's: an event with the same id is recorded once a day. Empty for none."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What became of an event."""
+
+    status: Literal["recorded", "seen", "later", "refused"]
+    """`seen`: its id was recorded before. `later`: it counts from the next import on, since its user has so many."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+class Recording:
+    """Records events over a client's connections; their types are `types`."""
+
+    def __init__(
+        self, events: "Events", results: "CachingResults", types: EventTypes, most_events: int, most_queued: int | None
+    ) -> None:
+        self._events = events
+        self._results = results
+        self._types = types
+        self._most_events = most_events
+        self._most_queued = most_queued
+
+    async def record(self, events: Iterable[Event]) -> list[Recorded]:
+        """Record events in their order; returns what became of each."""
+        checked = [self._checked(event) for event in events]
+        outcomes = iter(await self._record([event for event in checked if isinstance(event, UserEvent)]))
+        return [each if isinstance(each, Recorded) else self._answer(next(outcomes)) for each in checked]
+
+    async def _record(self, events: Sequence[UserEvent]) -> "list[Outcome]":
+        outcomes: list[Outcome] = []
+        moves = 0
+        while len(outcomes) < len(events):
+            some = events[len(outcomes) : len(outcomes) + EVENTS_AT_ONCE]
+            try:
+                generation = (await self._results.current(anew=moves > 0)).generation
+            except NothingFittedError:
+                generation = ""
+            try:
+                outcomes += await self._events.record(some, generation, self._most_queued)
+            except MovedError:
+                moves += 1
+                if moves > MAX_MOVES:
+                    raise
+        return outcomes
+
+    def _answer(self, outcome: "Outcome") -> Recorded:
+        if outcome == "full":
+            return Recorded(
+                "refused",
+                f"Redis holds {self._most_events:,} events that no live list counts yet. Import them with "
+                "`reckoner import --events`, or raise RECKONER_MAX_EVENTS.",
+            )
+        return Recorded(outcome)
+
+    def _checked(self, event: Event) -> UserEvent | Recorded:
+        try:
+            require_id("user", event.user)
+            require_id("item", event.item)
+            if event.id:
+                require_id("event", event.id)
+            return UserEvent(event.user, self._stored(event), event.id)
+        except UsageError as error:
+            return Recorded("refused", str(error))
+
+    def _stored(self, event: Event) -> StoredEvent:
+        kind = self._types.find(event.type) if isinstance(event.type, str) else None
+        if kind is None:
+            raise UsageError(self._unknown_type(event.type))
+        weight = kind.weight
+        if event.weight is not None:
+            if isinstance(event.weight, bool) or not isinstance(event.weight, int | float):
+                raise UsageError(f"The weight {shown(event.weight)} is not a number.")
+            weight *= event.weight
+        if not (math.isfinite(weight) and 0 < weight <= MAX_WEIGHT):
+            raise UsageError(f"The weight {weight:g} is not above 0 and at most {MAX_WEIGHT:g}.")
+        return StoredEvent(event.item, kind.role, weight, event.type, _milliseconds(event.time))
+
+    def _unknown_type(self, name: object) -> str:
+        if not isinstance(name, str):
+            return f"The event type {shown(name)} is not a str."
+        near = self._types.nearest(name)
+        meant = f" Do you mean {near}?" if near else ""
+        known = ", ".join(sorted(self._types.by_name))
+        return f"The event type {shown(name)} is none of {known}.{meant} See the setting event_types."
+
+
+def _milliseconds(time: datetime | float | None) -> int | None:
+    """Milliseconds since 1970, None for now.
+
+    Raises:
+        UsageError: it is no such time, or has no time zone.
+    """
+    if time is None:
+        return None
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise UsageError(f"The time {time.isoformat()} has no time zone. Give one, as in datetime.now(UTC).")
+        return int((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+        raise UsageError(f"The time {shown(time)} is neither a datetime nor seconds since 1970.")
+    ms = round(time * 1000)
+    if abs(ms) > LATEST_MS:
+        raise UsageError(f"The time {time:g} is outside the calendar. Times are in seconds since 1970.")
+    return ms
+
+
+async def move_history(events: "Events", visitor: str, user: str) -> int:
+    """Move what a visitor did to a user; returns the number of events.
+
+    Raises:
+        HistoryTooLongError: the user would have too many events.
+        UsageError: both are the same.
+    """
+    if visitor == user:
+        raise UsageError("The visitor and the user are the same.")
+    moved = await events.move(visitor, user)
+    if moved is None:
+        raise HistoryTooLongError(
+            f"The user would have over {MOST_RECENT:,} events since the last import. Nothing was moved. "
+            "Import them with `reckoner import --events` first."
+        )
+    return moved
+
+
+def until_ms(until: datetime | float | None) -> int | None:
+    """The time until which items are hidden, in milliseconds since 1970; None for ever."""
+    return _milliseconds(until)
