@@ -261,13 +261,13 @@ def _left(data: bytes) -> Collection[str]:
 
 
 def _items(reading: Reading, n: int, fallback: Sequence[str]) -> Iterable[str]:
-    """The items that a place may show, and their reasons; those of the fallback too."""
-    for result, left in zip(reading.results, reading.left, strict=True):
-        out = len(left) + len(reading.hidden)
-        for place in result.items[: n + out] if result else ():
+    """The items of the first `n` places and their reasons; those of the fallback too, if some need them."""
+    for at in range(len(reading.results)):
+        for place in reading.visible(at)[:n]:
             yield place.item
             yield place.because
-    yield from fallback
+    if not all(map(reading.visible, range(len(reading.results)))):
+        yield from fallback
 
 
 def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, str | None]) -> list[Shown]:
