@@ -10,6 +10,7 @@ import pytest
 from reckoner.producer.client.deadlines import Deadline, Deadlines
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.operator import Operator
+from reckoner.producer.client.recording import Event
 from reckoner.shared.errors import WaitTimeoutError, WrongLoopError
 from reckoner.shared.flows.heartbeats import LiveWorker
 from reckoner.shared.flows.nights import NightOptions
@@ -40,17 +41,30 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "get": ("u",),
     "get_many": (["u"],),
     "drained": (["w"],),
+    "hidden_for": ("u",),
+    "hide": ("u", "i"),
+    "hide_items": (["i"],),
     "history": ("u",),
     "job": ("job",),
+    "merge": ("visitor", "u"),
+    "named_list": ("popular",),
     "pause": ("click",),
     "promote": ("generation",),
     "recommend": ("u",),
     "recommend_for": (["i"],),
     "recommend_many": (["u"],),
+    "record": ("u", "i"),
+    "record_many": ([Event("u", "i")],),
+    "reset_tags": ("i",),
     "resume": ("click",),
     "run": ("run",),
+    "set_hidden_items": (["i"],),
     "similar": ("i",),
     "start_run": (1, 1),
+    "tag": ("i",),
+    "tags": (["i"],),
+    "unhide": ("u", "i"),
+    "unhide_items": (["i"],),
     "wait": (["job"],),
 }
 # They close, or are for whoever has made another call's limit their own.
@@ -63,9 +77,13 @@ CALLS: dict[str, type] = {
 }
 
 
+OPTIONS: dict[str, dict[str, Any]] = {"tag": {"add": ["t"]}}
+
+
 async def called(reckoner: OpenReckoner, name: str, **options: Any) -> None:
     """Make a call, or take the first item that it yields."""
     caller = reckoner.operator if CALLS[name] is Operator else reckoner
+    options |= OPTIONS.get(name, {})
     given = getattr(caller, name)(*ARGUMENTS.get(name, ()), **options)
     await (given if inspect.isawaitable(given) else anext(given))
 
