@@ -44,7 +44,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:tags:SNAPSHOT` | hash, item to JSON, the tags that were imported | the reduce of a fit | likewise |
 | `p:lists:SNAPSHOT` | hash, name of a list to JSON, its items | the reduce of a fit | likewise |
 | `p:tagging` | hash, item to JSON, all its tags, which were changed live | tag; deleted by tag | for ever |
-| `p:tagging:version` | integer, how many live changes of tags there were | tag | for ever |
+| `p:tagging:version` | string, how many live changes of tags there were | tag | for ever |
 | `p:run:ID` | hash | start, end, tend, flip, curtail, close, retry_block | unfinished, ended; a night's eight days |
 | `p:run:ID:flight` | hash, block to flow | start, end, tend, retry_block; dropped by close | unfinished |
 | `p:run:ID:blocks` | hash, block to outcome | end, curtail, retry_block; dropped if it passed | unfinished, ended |

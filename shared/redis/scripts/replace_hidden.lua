@@ -1,8 +1,8 @@
 -- Replaces all hidden items at once by those of another set, which is gone then.
 -- Answers how many items are hidden now.
+-- ARGV  nothing
 local hidden, version, other = unpack(KEYS)
 
-local _ = ARGV
 expect(version, 'string')
 expect(other, 'zset')
 redis.call('UNLINK', hidden) -- A removal comes first.
