@@ -130,10 +130,11 @@ def _indented(text: str) -> str:
 
 def _passed(arguments: ast.arguments) -> str:
     """The arguments of a call with the parameters of a method."""
-    if arguments.posonlyargs or arguments.vararg or arguments.kwarg:
+    if arguments.posonlyargs or arguments.kwarg:
         raise SystemExit("tests/sync_client.py has no rule for such parameters.")
     named = [f"{each.arg}={each.arg}" for each in arguments.kwonlyargs]
-    return ", ".join([*(each.arg for each in arguments.args if each.arg != "self"), *named])
+    more = [f"*{arguments.vararg.arg}"] if arguments.vararg else []
+    return ", ".join([*(each.arg for each in arguments.args if each.arg != "self"), *more, *named])
 
 
 def _names(methods: dict[ast.stmt, str], original: ast.ClassDef) -> set[str]:

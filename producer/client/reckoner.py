@@ -50,6 +50,8 @@ from reckoner.shared.list_names import POPULAR, require_fallback
 from reckoner.shared.serving.results import Answer, Reading
 from reckoner.shared.wire.shapes import MAX_ITEMS, BasketResult, Lane, Record, Result
 
+# The event types of an application that names none.
+BUILT_IN_TYPES = EventTypes()
 # The default number of places.
 DEFAULT_N = 10
 
@@ -88,7 +90,7 @@ class Reckoner:
         first_look_s: float = 10.0,
         max_queued: int | None = MAX_QUEUED,
         fallback: str = POPULAR,
-        event_types: EventTypes = EventTypes(),  # noqa: B008 - it is frozen
+        event_types: EventTypes = BUILT_IN_TYPES,
         max_events: int = MAX_EVENTS,
     ) -> None:
         chain = require_fallback(fallback)
@@ -376,10 +378,10 @@ class Reckoner:
         user: str,
         item: str,
         *,
-        type: str = "interaction",  # noqa: A002 - the field's word
+        type: str = "interaction",
         weight: float | None = None,
         time: datetime | float | None = None,
-        id: str = "",  # noqa: A002 - the field's word
+        id: str = "",
         timeout: float | None = ASK_S,
     ) -> Recorded:
         """Record what a user did with an item; see `Event` and `record_many`.

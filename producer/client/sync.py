@@ -1,6 +1,7 @@
 """`SyncReckoner`, made from `Reckoner` by `make sync`: do not edit it."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Self, overload
@@ -10,6 +11,7 @@ from reckoner.producer.client.answers import (
     Compared,
     Enqueued,
     EnqueuedBasket,
+    HiddenItem,
     JobReport,
     NamedList,
     Similar,
@@ -18,9 +20,11 @@ from reckoner.producer.client.answers import (
 )
 from reckoner.producer.client.background import Background
 from reckoner.producer.client.calls import ASK_S
-from reckoner.producer.client.reckoner import DEFAULT_N, Reckoner
+from reckoner.producer.client.reckoner import BUILT_IN_TYPES, DEFAULT_N, Reckoner
+from reckoner.producer.client.recording import Event, Recorded
 from reckoner.producer.client.sync_operator import SyncOperator
-from reckoner.shared.defaults import MAX_QUEUED
+from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
+from reckoner.shared.event_types import EventTypes
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.list_names import POPULAR
 from reckoner.shared.serving.results import Answer
@@ -47,9 +51,20 @@ class SyncReckoner:
         first_look_s: float = 10.0,
         max_queued: int | None = MAX_QUEUED,
         fallback: str = POPULAR,
+        event_types: EventTypes = BUILT_IN_TYPES,
+        max_events: int = MAX_EVENTS,
     ) -> None:
         self._background = Background(
-            partial(Reckoner, url, prefix=prefix, first_look_s=first_look_s, max_queued=max_queued, fallback=fallback)
+            partial(
+                Reckoner,
+                url,
+                prefix=prefix,
+                first_look_s=first_look_s,
+                max_queued=max_queued,
+                fallback=fallback,
+                event_types=event_types,
+                max_events=max_events,
+            )
         )
 
     def __enter__(self) -> Self:
@@ -216,6 +231,93 @@ class SyncReckoner:
     def list_names(self, *, timeout: float | None = ASK_S) -> Sequence[str]:
         """The names of the lists that are the same for all users, sorted."""
         return self._background.run(lambda client: client.list_names(timeout=timeout))
+
+    def record(
+        self,
+        user: str,
+        item: str,
+        *,
+        type: str = "interaction",
+        weight: float | None = None,
+        time: datetime | float | None = None,
+        id: str = "",
+        timeout: float | None = ASK_S,
+    ) -> Recorded:
+        """Record what a user did with an item; see `Event` and `record_many`.
+
+        Raises:
+            EventRefusedError: the event is invalid, or Redis holds too many events; the message says which.
+        """
+        return self._background.run(
+            lambda client: client.record(user, item, type=type, weight=weight, time=time, id=id, timeout=timeout)
+        )
+
+    def record_many(self, events: Sequence[Event], *, timeout: float | None = None) -> list[Recorded]:
+        """Record events; returns what became of each. Those that are refused are answered with the reason.
+
+        A recorded event is in Redis. The next read leaves out what the user has just had, and a job for the user's list
+        is made unless one is under way. There is no default timeout, since the time grows with the number of events.
+        """
+        return self._background.run(lambda client: client.record_many(events, timeout=timeout))
+
+    def merge(self, visitor: str, user: str, *, timeout: float | None = ASK_S) -> int:
+        """Move what a visitor did, and hid, to a user, as at a login; returns the number of events.
+
+        Raises:
+            HistoryTooLongError: the user would have too many events since the last import; nothing was moved.
+            UsageError: an id is invalid (`require_id`), or both are the same.
+        """
+        return self._background.run(lambda client: client.merge(visitor, user, timeout=timeout))
+
+    def hide(self, user: str, *items: str, timeout: float | None = ASK_S) -> int:
+        """Hide items from a user, who is not interested in them; returns how many were not hidden before.
+
+        The next read leaves them out, and lists are computed without them until `unhide`.
+
+        Raises:
+            UsageError: an id is invalid (`require_id`), or there are too many items.
+        """
+        return self._background.run(lambda client: client.hide(user, *items, timeout=timeout))
+
+    def unhide(self, user: str, *items: str, timeout: float | None = ASK_S) -> int:
+        """Undo `hide`; returns how many of the items were hidden."""
+        return self._background.run(lambda client: client.unhide(user, *items, timeout=timeout))
+
+    def hidden_for(self, user: str, *, timeout: float | None = ASK_S) -> list[str]:
+        """The items that are hidden from a user by `hide`, in the order of their bytes."""
+        return self._background.run(lambda client: client.hidden_for(user, timeout=timeout))
+
+    def hide_items(
+        self, items: Sequence[str], *, until: datetime | float | None = None, timeout: float | None = ASK_S
+    ) -> int:
+        """Hide items from everybody, until `unhide_items` or a time; returns how many have changed.
+
+        The next read leaves them out, and lists are computed without them from now on.
+
+        Args:
+            items: Their ids, known or not.
+            until: A datetime with a time zone, or seconds since 1970.
+
+        Raises:
+            UsageError: an id (`require_id`) or the time is invalid.
+        """
+        return self._background.run(lambda client: client.hide_items(items, until=until, timeout=timeout))
+
+    def unhide_items(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> int:
+        """Undo `hide_items`; returns how many of the items were hidden."""
+        return self._background.run(lambda client: client.unhide_items(items, timeout=timeout))
+
+    def set_hidden_items(self, items: Sequence[str], *, timeout: float | None = None) -> int:
+        """Hide these items from everybody and no others, at once; returns their number.
+
+        Raises:
+            UsageError: an id is invalid (`require_id`).
+        """
+        return self._background.run(lambda client: client.set_hidden_items(items, timeout=timeout))
+
+    def hidden_items(self, *, timeout: float | None = ASK_S) -> list[HiddenItem]:
+        """The items that are hidden from everybody, in the order of their bytes."""
+        return self._background.run(lambda client: client.hidden_items(timeout=timeout))
 
     def tag(
         self, item: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), timeout: float | None = ASK_S

@@ -61,7 +61,9 @@ class SyncOperator:
     def start_run(
         self, block_size: int | None = None, window: int | None = None, *, timeout: float | None = ASK_S
     ) -> tuple[str, bool]:
-        """Start a run of the newest generation, or join the running one; returns its id and whether it is new.
+        """Start a run of the newest model, or join the running one; returns its id and whether it is new.
+
+        It counts what was recorded, and leaves out what was hidden, until now: then it makes another generation.
 
         A block has `block_size` users, by default as many as make some 20 ms of work. At most `window` blocks are in
         flight, by default as many as the live workers hold.
