@@ -14,7 +14,7 @@ from reckoner.producer.cli.output import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from reckoner.producer.importing import ImportReport, ItemsReport, Preview, ReadReport
+    from reckoner.producer.importing import EventsReport, ImportReport, ItemsReport, Preview, ReadReport
     from reckoner.producer.importing.gathering import FirstRow
     from reckoner.producer.importing.judging.rejected import Rejected
     from reckoner.producer.importing.judging.roles import TypeRows
@@ -54,18 +54,15 @@ def print_preview(preview: "Preview", took_s: float, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(preview))
         return
-    columns = ", ".join(f"{role}: {name}" for role, name in preview.columns.items())
-    others = preview.other_columns
-    print_facts(
-        [
-            ("columns", columns),
-            *([("others", ", ".join(others[:COLUMNS]) + (", ..." if len(others) > COLUMNS else ""))] if others else []),
-        ]
-    )
-    print_line("")
+    if preview.columns:
+        columns = ", ".join(f"{role}: {name}" for role, name in preview.columns.items())
+        others = ", ".join(preview.other_columns[:COLUMNS]) + (", ..." if len(preview.other_columns) > COLUMNS else "")
+        print_facts([("columns", columns), *([("others", others)] if others else [])])
+        print_line("")
     rows = [_cells(row) for row in preview.first_rows]
     print_nonempty_columns(["user", "item", "type", "weight", "role", "time", "title"], rows, numbers=["weight"])
-    print_line("")
+    if rows:
+        print_line("")
     print_facts(
         [
             *_counts(preview),
@@ -91,6 +88,7 @@ def _counts(report: "ReadReport") -> list[tuple[str, str]]:
     return [
         ("holds", f"{interactions} of {format_count(report.users, 'user')} with {format_count(report.items, 'item')}"),
         *([("read", f"{report.form.words()}, {format_count(report.rows, 'row')}")] if report.form else []),
+        *([("events", _events(report.events))] if report.events else []),
         *([("before", format_count(report.earlier, "interaction"))] if report.earlier else []),
         ("rows", ", ".join(rows)),
         *([("tags", f"{report.tagged:,} of {format_count(report.items, 'item')} have tags")] if report.tagged else []),
@@ -102,6 +100,14 @@ def _counts(report: "ReadReport") -> list[tuple[str, str]]:
             else []
         ),
     ]
+
+
+def _events(events: "EventsReport") -> str:
+    """The recorded events of an import."""
+    if not events.taken:
+        return f"the source has those up to {events.mark}"
+    bad = f", {events.bad:,} bad" if events.bad else ""
+    return f"{format_count(events.rows, 'event')} up to {events.mark}{bad}"
 
 
 def _items_file(file: "ItemsReport") -> str:
@@ -201,6 +207,9 @@ def _about_rows(report: "ReadReport") -> "Iterator[str]":
     yield from _reasons(report.rejected, report.unit)
     if report.items_file is not None:
         yield from _reasons(report.items_file.rejected, report.items_file.unit, " of the items file")
+    if report.events is not None and report.events.bad:
+        place = f"{report.events.first_bad}{', ...' if report.events.bad > 1 else ''}"
+        yield f"{format_count(report.events.bad, 'event')} bad: the entry of the stream is invalid ({place})"
     if any(reason.reason == NO_PARTNER for reason in report.rejected):
         yield "If this file quotes nothing, and quotation marks are ordinary characters, use --quote none."
     unrated = sum(found.rows for found in report.rejected if found.reason in UNRATED and found.kind == "left_out")

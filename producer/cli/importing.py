@@ -11,6 +11,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, read_list
 from reckoner.producer.cli.edge import connect, require_utf8, run_async, say_if_interrupted, without_extra
+from reckoner.producer.cli.import_events import events_reader, require_events_alone
 from reckoner.producer.cli.import_history import ImportHistory
 from reckoner.producer.cli.import_output import print_preview, print_report
 from reckoner.producer.cli.output import progress_bar, say
@@ -28,7 +29,7 @@ KEPT_BYTES = 4 << 20, 64 << 20
 
 def import_(
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SOURCE",
             help="Files of one kind: separated values (CSV and the like) or JSON lines, also compressed; Parquet; "
@@ -37,7 +38,7 @@ def import_(
             "postgresql://user@host/name, sqlite:///path, or env:NAME for a URL in the variable NAME.",
             show_default=False,
         ),
-    ],
+    ] = None,
     query: Annotated[
         str | None, typer.Option(metavar="SELECT", help="The query to import from a database, which is read only.")
     ] = None,
@@ -121,9 +122,12 @@ def import_(
         str | None, typer.Option(metavar="NAME", help="The file to import of a zip or tar file that has several.")
     ] = None,
     repeats: Annotated[
-        Literal["last", "sum", "max"],
-        typer.Option(help="How to merge the weights of repeated rows of a user and an item."),
-    ] = "last",
+        Literal["last", "sum", "max"] | None,
+        typer.Option(
+            help="How to merge the weights of repeated rows of a user and an item: last by default, and with --append "
+            "as in the current snapshot."
+        ),
+    ] = None,
     keep: Annotated[
         str | None,
         typer.Option(metavar="WORDS", help="Words for missing values that are ids in this source, such as NULL,None."),
@@ -190,6 +194,21 @@ def import_(
             "'2026-11-30 14:05:06.789999' in UTC, and of :since_ms, in milliseconds since 1970.",
         ),
     ] = False,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events",
+            help="Import the recorded events, too; without SOURCE, append those that the current snapshot lacks.",
+        ),
+    ] = False,
+    source_has_events: Annotated[
+        bool,
+        typer.Option(
+            "--source-has-events",
+            help="The source has the events recorded so far, so they count once and are dropped when its lists go "
+            "live.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, say what an import would do, and write nothing.")
     ] = False,
@@ -197,6 +216,9 @@ def import_(
         str | None,
         typer.Option(hidden=True, help="Report rows as lines to this night, and end when standard input closes."),
     ] = None,
+    without_source: Annotated[
+        bool, typer.Option("--without-source", hidden=True, help="Append the events only: the source was appended.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import interactions as the current snapshot.
@@ -267,6 +289,12 @@ def import_(
     the year 1. SQLite compares times as texts: for 2026-11-30T14:05:06Z
     write datetime(time) > :since.
 
+    Recorded events: reckoner import --events appends those that the current
+    snapshot lacks, each once. With SOURCE --append --events, both are
+    appended. With SOURCE --events, the snapshot has the rows of the source
+    and all events that Redis still holds. If the source is your own database,
+    which has the purchases that you recorded, use --source-has-events.
+
     Example: reckoner import purchases.csv --user customer --item product
     """
     from reckoner.shared.errors import UsageError
@@ -300,7 +328,10 @@ def import_(
     return_freed_memory(*KEPT_BYTES)
     # Arrow's own pool keeps up to a gigabyte of what one thread allocates and another frees.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-    found = _find(sources, query, supervised=night is not None)
+    read_events = events_reader(settings, events=events, source_has_events=source_has_events)
+    for_sources = {**names, **as_written, "query": query, "since": since}
+    given = [f"--{name}" for name, value in for_sources.items() if value]
+    found = None if without_source else _find(sources or [], query, given, events=events, supervised=night is not None)
     if night and items is not None and _is_standard_input(items):
         raise UsageError("A night cannot import standard input. Name a file.")
     kept = frozenset(word.strip() for word in (keep or "").split(",")) - {""}
@@ -319,10 +350,11 @@ def import_(
             tag_separator=require_utf8(tag_separator),
         ),
         rejects=rejects,
-        append=append,
-        since=since,
+        append=append or found is None,
+        since=since and found is not None,
         items=items,
         item_columns=_item_columns(item_columns, items),
+        read_events=read_events,
     )
     live = None if force and not dry_run else run_async(_live_snapshot(settings))
     limits = ImportLimits(max_bad, min_share, live, max_left_out)
@@ -343,7 +375,7 @@ def import_(
 
 
 def _import(
-    found: "list[Path | str] | Query",
+    found: "list[Path | str] | Query | None",
     store: "Store",
     options: "Options",
     limits: "ImportLimits | None",
@@ -360,7 +392,11 @@ def _import(
 
 
 def _preview(
-    found: "list[Path | str] | Query", store: "Store | None", options: "Options", limits: "ImportLimits", as_json: bool
+    found: "list[Path | str] | Query | None",
+    store: "Store | None",
+    options: "Options",
+    limits: "ImportLimits",
+    as_json: bool,
 ) -> bool:
     """Print what an import would do; returns whether it would be refused."""
     from reckoner.producer.importing import preview_interactions
@@ -387,15 +423,21 @@ async def _live_snapshot(settings: "Settings") -> str | None:
     return None
 
 
-def _find(sources: list[str], query: str | None, *, supervised: bool) -> "list[Path | str] | Query":
-    """The files or the query to import.
+def _find(
+    sources: list[str], query: str | None, given: list[str], *, events: bool, supervised: bool
+) -> "list[Path | str] | Query | None":
+    """The files or the query to import; None without sources, where recorded `events` are imported alone.
 
     Raises:
-        UsageError: a database without a query, files with one, or the standard input that a supervisor needs.
+        UsageError: a database without a query, files with one, the standard input that a supervisor needs, or none of
+            these where there are no events, or there are options for sources, `given`.
     """
     from reckoner.producer.importing import Query, find_database, is_database
     from reckoner.shared.errors import UsageError
 
+    if not sources:
+        require_events_alone(events=events, given=given)
+        return None
     if not any(map(is_database, sources)):
         if query is not None:
             raise UsageError(f"--query is for databases, but {sources[0]} is a file. Remove --query.")

@@ -40,13 +40,14 @@ def report_to_supervisor() -> "Callable[[int, int | None], None]":
 
 @contextmanager
 def exits_if_away(night: str | None) -> "Iterator[None]":
-    """Tell a night by the exit code that another try may succeed: the source, the store or the memory failed."""
-    from reckoner.shared.errors import SOURCE_AWAY, SourceAwayError, is_environment_error
+    """Tell a night by the exit code that another try may succeed: the source, Redis, the store or the memory failed."""
+    from reckoner.shared.errors import SOURCE_AWAY, RedisUnavailableError, SourceAwayError, is_environment_error
 
     try:
         yield
     except Exception as error:
-        if night is None or not (isinstance(error, SourceAwayError) or is_environment_error(error)):
+        is_away = isinstance(error, SourceAwayError | RedisUnavailableError) or is_environment_error(error)
+        if night is None or not is_away:
             raise
         say(str(error) or type(error).__name__)
         raise typer.Exit(SOURCE_AWAY) from error

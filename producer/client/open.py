@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reckoner.shared.flows.flows import Flows
     from reckoner.shared.flows.runs import Runs
     from reckoner.shared.redis.keys import Keys
+    from reckoner.shared.serving.events import Events
     from reckoner.shared.serving.results import Answer
     from reckoner.shared.wire.shapes import Record
 
@@ -42,6 +43,11 @@ class OpenReckoner(Reckoner):
     def results(self) -> "CachingResults":
         """The results and generations."""
         return self._client.results
+
+    @property
+    def events(self) -> "Events":
+        """The recorded events."""
+        return self._client.events
 
     @property
     def asking(self) -> "Asking":

@@ -12,12 +12,14 @@ from reckoner.producer.importing.reading.columns import Columns
 from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.forms import Form, Reading
 from reckoner.producer.importing.reading.urls import find_database, is_database
+from reckoner.producer.importing.recorded import EventsReport, RecordedEvents, read_recorded
 from reckoner.producer.importing.reports import ImportReport, ReadReport
 from reckoner.shared.store.repeats import Repeats
 
 __all__ = [
     "MISSING",
     "Columns",
+    "EventsReport",
     "Form",
     "Frame",
     "ImportLimits",
@@ -30,6 +32,7 @@ __all__ = [
     "Query",
     "ReadReport",
     "Reading",
+    "RecordedEvents",
     "Repeats",
     "Rules",
     "find_database",
@@ -37,5 +40,6 @@ __all__ = [
     "is_database",
     "parse_positive",
     "preview_interactions",
+    "read_recorded",
     "run_import",
 ]

@@ -20,6 +20,7 @@ from reckoner.producer.importing.reading.columns import USUAL_NAMES, ChosenColum
 from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.sources import Origin
 from reckoner.shared.errors import SourceError, UsageError
+from reckoner.shared.serving.events import BEGINNING, Mark, parse_mark
 from reckoner.shared.store.catalogue import ALWAYS, FOR_EVER
 from reckoner.shared.store.identifiers import TextTable
 from reckoner.shared.store.protocol import Store
@@ -42,6 +43,16 @@ class Earlier:
         """The number of interactions, and of pairs that are only left out."""
         excluded = sum(int(np.count_nonzero(~pairs.are_there)) for pairs in self._left())
         return len(self._snapshot.user_items) + excluded
+
+    @property
+    def repeats(self) -> Repeats:
+        """The rule by which its rows were merged."""
+        return self._snapshot.repeats
+
+    @property
+    def mark(self) -> Mark:
+        """The mark up to which it holds recorded events."""
+        return parse_mark(self._snapshot.mark) if self._snapshot.mark else BEGINNING
 
     @property
     def newest_ms(self) -> int | None:
@@ -175,7 +186,9 @@ def _users(pairs: ItemsOfUsers, places: slice) -> NDArray[np.int64]:
     return np.repeat(np.arange(first, max(first, last)), np.diff(bounds))
 
 
-def find_earlier(source: Origin, store: Store | None, *, append: bool, since: bool) -> tuple[Origin, Earlier | None]:
+def find_earlier(
+    source: Origin | None, store: Store | None, *, append: bool, since: bool
+) -> tuple[Origin | None, Earlier | None]:
     """The source with its parameter bound and, with `append`, the current snapshot, of which every byte is checked.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reckoner.producer.importing.earlier import Earlier
+from reckoner.producer.importing.earlier import Earlier, find_earlier
 from reckoner.producer.importing.gate import NO_ROWS, RowCounts, Size
 from reckoner.producer.importing.item_file import (
     ItemColumns,
@@ -43,8 +43,11 @@ from reckoner.producer.importing.reading.forms import Reading
 from reckoner.producer.importing.reading.sources import Origin, Source, find_source
 from reckoner.producer.importing.reading.tables import Table, unchanged
 from reckoner.producer.importing.reading.text import LATIN_1
+from reckoner.producer.importing.recorded import NoRows, ReadEvents, RecordedEvents
 from reckoner.shared.errors import ReadAgainError, SourceError
 from reckoner.shared.event_types import Role
+from reckoner.shared.serving.events import BEGINNING
+from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.repeats import Repeats
 
 Progress: TypeAlias = Callable[[int, int | None], None]
@@ -64,7 +67,8 @@ class Options:
 
     columns: Columns = Columns()  # noqa: RUF009 - it is frozen
     reading: Reading = Reading()  # noqa: RUF009 - it is frozen
-    repeats: Repeats = "last"
+    repeats: Repeats | None = None
+    """None with `append` is the rule of the current snapshot, else `last`."""
     rules: Rules = Rules()  # noqa: RUF009 - it is frozen
     rejects: Path | None = None
     append: bool = False
@@ -72,6 +76,8 @@ class Options:
     items: Origin | None = None
     """A table that describes items."""
     item_columns: ItemColumns = ItemColumns()  # noqa: RUF009 - it is frozen
+    read_events: ReadEvents | None = None
+    """Reads the recorded events, which are imported too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +104,20 @@ class Gathered:
     first: list[FirstRow]
     merged: Merged
     n_good: int
+    repeats: Repeats = "last"
+    """The rule by which repeats were merged."""
     earlier: Earlier | None = None
+    events: RecordedEvents | None = None
     row_in_header: str | None = None
     facts: ItemFacts = field(default_factory=ItemFacts)
     """What is known of items."""
     items_file: ItemsReport | None = None
+
+    @property
+    def mark(self) -> str:
+        """The mark of the snapshot: a later one replaces that of the snapshot before; empty without any."""
+        last = max(self.earlier.mark if self.earlier else BEGINNING, self.events.mark if self.events else BEGINNING)
+        return "" if last == BEGINNING else str(last)
 
     @property
     def size(self) -> Size:
@@ -152,19 +167,21 @@ class Gathered:
             "items_file": self.items_file,
             "unused_types": find_types(checker.chosen, self.table.columns),
             "form": self.table.form,
+            "events": self.events.report() if self.events else None,
         }
 
 
 def gather(
-    source: Origin,
+    source: Origin | None,
+    store: Store | None,
     options: Options,
     progress: Progress,
     make_room: Callable[[], AbstractContextManager[Path]],
-    earlier: Earlier | None = None,
 ) -> Gathered:
-    """Read, check and merge all rows, after those of `earlier`.
+    """Read, check and merge all rows: of the current snapshot of `store` if they are appended, the source, and events.
 
-    `make_room()` gives a directory for rows that are too many for the memory.
+    `make_room()` gives a directory for rows that are too many for the memory. The mark of events is taken before the
+    source is read.
 
     Raises:
         UsageError: the rules are invalid, or `rejects` is the source.
@@ -172,22 +189,27 @@ def gather(
         OutputError: `rejects` cannot be written.
         StoreError: rows cannot be written to disk.
     """
-    rules = options.rules
-    rules.check(options.repeats, append=options.append, columns=options.columns)
+    source, earlier = find_earlier(source, store, append=options.append, since=options.since)
+    rules, repeats = options.rules, options.repeats or (earlier.repeats if earlier else "last")
+    rules.check(repeats, append=options.append, columns=options.columns)
+    events = options.read_events and options.read_events(progress, earlier.mark if earlier else BEGINNING)
     with contextlib.ExitStack() as stack:
 
         def room() -> Path:
             return stack.enter_context(make_room())
 
-        found = find_source(source, room, options.reading, options.columns, partial(progress, 0, None))
+        if source is None and events is not None:
+            found = Source(NoRows(timed=earlier is None or earlier.newest_ms is not None))
+        else:
+            found = find_source(source, room, options.reading, options.columns, partial(progress, 0, None))
         table = found.interactions
-        checker = _checker(found, options, earlier)
+        checker = _checker(found, options, earlier, repeats)
         for path in found.files:
             stack.enter_context(unchanged(path))
-        file = _rejects_file(options.rejects, source, found)
+        file = None if source is None else _rejects_file(options.rejects, source, found)
         stack.enter_context(file or contextlib.nullcontext())
-        new_rows = partial(CollectedRows, options.repeats, room)
-        collected, rejected, first = _collect(found, checker, progress, new_rows, file, earlier)
+        new_rows = partial(CollectedRows, repeats, room)
+        collected, rejected, first = _collect(found, checker, progress, new_rows, file, earlier, events)
         alive = partial(progress, collected.read, table.n_rows)
         if found.titles is not None:
             alive()
@@ -208,16 +230,30 @@ def gather(
         raise SourceError(_no_good_row(table, rejected.earliest(), excluded))
     row_in_header = _row_in_header(table, checker.chosen, merged, options.reading)
     return Gathered(
-        table, checker, collected, rejected, first, merged, n_good, earlier, row_in_header, facts, items_file
+        table=table,
+        checker=checker,
+        collected=collected,
+        rejected=rejected,
+        first=first,
+        merged=merged,
+        n_good=n_good,
+        repeats=repeats,
+        earlier=earlier,
+        events=events,
+        row_in_header=row_in_header,
+        facts=facts,
+        items_file=items_file,
     )
 
 
-def _checker(found: Source, options: Options, earlier: Earlier | None) -> Checker:
+def _checker(found: Source, options: Options, earlier: Earlier | None, repeats: Repeats) -> Checker:
+    if isinstance(found.interactions, NoRows):
+        return Checker(choose_columns(Columns(), found.interactions.columns, found.interactions.name), options.rules)
     chosen = _choose(found, options)
     if earlier is None:
         return Checker(chosen, options.rules)
     weighs = options.rules.weighs(chosen)
-    kept = earlier.choose(chosen, options.repeats, found.interactions.name, weighs=weighs)
+    kept = earlier.choose(chosen, repeats, found.interactions.name, weighs=weighs)
     checker = Checker(kept, options.rules, {"user": earlier.are_whole("user"), "item": earlier.are_whole("item")})
     if kept.time != chosen.time:
         checker.not_times, checker.why_not_times = chosen.time, "The current snapshot has no times"
@@ -267,6 +303,7 @@ def _collect(
     new_rows: Callable[[], CollectedRows],
     file: RejectsFile | None,
     earlier: Earlier | None,
+    events: RecordedEvents | None,
 ) -> tuple[CollectedRows, RejectedRows, list[FirstRow]]:
     table = source.interactions
     while True:
@@ -274,8 +311,8 @@ def _collect(
         if file is not None:
             file.start(table.unit, names)
         collected, rejected, first = new_rows(), RejectedRows(file, source.parts), list[FirstRow]()
-        is_weighted = checker.is_weighted or (earlier is not None and earlier.is_weighted)
-        has_roles = checker.table is not None or (earlier is not None and earlier.has_roles)
+        is_weighted = checker.is_weighted or bool((earlier and earlier.is_weighted) or (events and events.are_weighted))
+        has_roles = checker.table is not None or bool((earlier and earlier.has_roles) or (events and events.have_roles))
         if earlier is not None:
             for rows in earlier.rows():
                 collected.add(rows.completed(weighted=is_weighted, with_roles=has_roles))
@@ -288,6 +325,9 @@ def _collect(
                 collected.read += len(batch.lines)
                 progress(collected.read, table.n_rows)
             checker.finish()
+            timed = checker.chosen.time is not None
+            for rows in events.rows(weighted=is_weighted, timed=timed, with_roles=has_roles) if events else ():
+                collected.add(rows)
             return collected, rejected, first
 
 

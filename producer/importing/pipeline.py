@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from reckoner.producer.importing.earlier import find_earlier
 from reckoner.producer.importing.gate import ImportLimits, judge
 from reckoner.producer.importing.gathering import Gathered, Options, Progress, gather, show_nothing
 from reckoner.producer.importing.item_file import ItemColumns
@@ -15,6 +14,7 @@ from reckoner.producer.importing.merging.numbering import as_table
 from reckoner.producer.importing.reading.columns import Columns
 from reckoner.producer.importing.reading.forms import Reading
 from reckoner.producer.importing.reading.sources import Origin
+from reckoner.producer.importing.recorded import ReadEvents
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.shared.errors import SourceAwayError, SourceError
 from reckoner.shared.store.protocol import Store
@@ -24,12 +24,12 @@ from reckoner.shared.store.verification import VerificationCache
 
 
 def import_interactions(
-    source: Origin,
+    source: Origin | None,
     store: Store,
     *,
     columns: Columns = Columns(),  # noqa: B008 - it is frozen
     reading: Reading = Reading(),  # noqa: B008 - it is frozen
-    repeats: Repeats = "last",
+    repeats: Repeats | None = None,
     verified: VerificationCache | None = None,
     progress: Progress = show_nothing,
     limits: ImportLimits | None = None,
@@ -39,6 +39,7 @@ def import_interactions(
     since: bool = False,
     items: Origin | None = None,
     item_columns: ItemColumns = ItemColumns(),  # noqa: B008 - it is frozen
+    read_events: ReadEvents | None = None,
 ) -> ImportReport:
     """Import files, a query, or a frame of pandas, Polars or Arrow as the current snapshot of `store`.
 
@@ -47,7 +48,11 @@ def import_interactions(
     is read as `reading` says, and otherwise as its first lines look.
 
     With `append`, the rows of the current snapshot come before those of the source, which need its columns. With
-    `since`, `:since` in a query is the newest time of the current snapshot; see `Query.since`.
+    `since`, `:since` in a query is the newest time of the current snapshot; see `Query.since`. `repeats` is `last` by
+    default, with `append` the rule of the current snapshot.
+
+    `read_events(progress, mark)` gives the recorded events that are later than the mark of the snapshot to which rows
+    are appended, or all; they come after the rows of the source. With them there may be no source.
 
     `items` is a table of items like `source`: it has the columns `item_columns`, and its titles and tags win over those
     of the interactions. Items without interactions are counted and left out.
@@ -76,12 +81,13 @@ def import_interactions(
         since=since,
         items=items,
         item_columns=item_columns,
+        read_events=read_events,
     )
     return run_import(source, store, options, limits, progress, verified=verified)
 
 
 def run_import(
-    source: Origin,
+    source: Origin | None,
     store: Store,
     options: Options,
     limits: ImportLimits | None = None,
@@ -91,14 +97,13 @@ def run_import(
     on_current: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Import as `import_interactions` does. `on_current` gets the snapshot just before it becomes the current one."""
-    source, earlier = find_earlier(source, store, append=options.append, since=options.since)
-    gathered = gather(source, options, progress, store.scratch, earlier)
+    gathered = gather(source, store, options, progress, store.scratch)
     alive = partial(progress, gathered.collected.read, gathered.table.n_rows)
     snapshot_id = _publish(gathered, store, alive)
     refused = []
     if limits:
         refused = judge(limits, gathered.size, store, gathered.counts, gathered.counts_of_items).refused
-    if options.append and store.current_snapshot() != (earlier and earlier.id):
+    if options.append and store.current_snapshot() != (gathered.earlier and gathered.earlier.id):
         raise SourceAwayError("Another import changed the current snapshot meanwhile. Append the rows again.")
     if not refused:
         if on_current is not None:
@@ -134,6 +139,8 @@ def _publish(gathered: Gathered, store: Store, alive: Callable[[], None]) -> str
             titles=titles if titles and any(titles) else None,
             catalogue=gathered.facts.catalogue(items),
             left=None if merged.left is None else Pairs(merged.left.users, merged.left.items),
+            repeats=gathered.repeats,
+            mark=gathered.mark,
         )
         alive()
         store.publish(KIND, snapshot_id, directory)

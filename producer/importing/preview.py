@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.producer.importing.earlier import find_earlier
 from reckoner.producer.importing.gate import ImportLimits, Size, judge
 from reckoner.producer.importing.gathering import (
     FirstRow,
@@ -22,6 +21,7 @@ from reckoner.producer.importing.gathering import (
     show_nothing,
 )
 from reckoner.producer.importing.reading.sources import Origin
+from reckoner.producer.importing.recorded import NoRows
 from reckoner.producer.importing.reports import ReadReport
 from reckoner.shared.store.fit_options import default_of
 from reckoner.shared.store.protocol import Store
@@ -71,7 +71,7 @@ class Preview(ReadReport, frozen=True, kw_only=True):
 
 
 def preview_interactions(
-    source: Origin,
+    source: Origin | None,
     store: Store | None,
     options: Options,
     limits: ImportLimits | None = None,
@@ -82,8 +82,7 @@ def preview_interactions(
     Raises:
         UsageError, SourceError, OutputError, StoreError: as of `import_interactions`.
     """
-    source, earlier = find_earlier(source, store, append=options.append, since=options.since)
-    gathered = gather(source, options, progress, _scratch, earlier)
+    gathered = gather(source, store, options, progress, _scratch)
     rows, size = gathered.merged.rows, gathered.size
     judged = judge(limits, size, store, gathered.counts, gathered.counts_of_items) if limits else None
     columns, others = _columns(gathered)
@@ -113,7 +112,9 @@ def _scratch() -> Iterator[Path]:
 
 
 def _columns(gathered: Gathered) -> tuple[dict[str, str], list[str]]:
-    """The columns by their roles, and the others."""
+    """The columns by their roles, and the others; none without a source."""
+    if isinstance(gathered.table, NoRows):
+        return {}, []
     chosen = gathered.checker.chosen
     roles = ("user", "item", "weight", "time", "title", "tags", "type")
     by_role = {role: getattr(chosen, role) for role in roles}

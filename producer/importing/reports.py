@@ -9,10 +9,14 @@ from reckoner.producer.importing.judging.rejected import Rejected
 from reckoner.producer.importing.judging.roles import TypeRows
 from reckoner.producer.importing.judging.suspects import Suspect
 from reckoner.producer.importing.reading.forms import Form
+from reckoner.producer.importing.recorded import EventsReport
 
 
 class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read: `earlier` + `rows` = `interactions` + `excluded` + `repeated` + `bad_rows` + `left_out`."""
+    """What was read.
+
+    `earlier` + `rows` + `events.rows` = `interactions` + `excluded` + `repeated` + `bad_rows` + `left_out`.
+    """
 
     rows: int
     interactions: int
@@ -55,6 +59,8 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """The number of items with a tag."""
     items_file: ItemsReport | None = None
     """What the items file had, if one was given."""
+    events: EventsReport | None = None
+    """The recorded events, if they were looked at."""
     unused_types: str | None = None
     """A column that seems to have event types but is not used."""
     refused: list[str] = []

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.ids import fresh_id
@@ -21,6 +22,10 @@ EVENTS_AT_ONCE = 150
 USERS_AT_ONCE = 100
 # Events that leave the stream at a time.
 AT_ONCE = 10_000
+# Events that are read from the stream at a time: some milliseconds of the server's.
+ENTRIES_AT_ONCE = 4_000
+# Entries of the stream: the id and the fields of each.
+Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]
 # What became of an event; see `record.lua`.
 Recorded = Literal["recorded", "seen", "full", "later"]
 
@@ -163,9 +168,27 @@ class Events:
             start = b"(" + page[-1][0]
 
     async def last(self) -> Mark:
-        """The id of the last event in the stream; `BEGINNING` without any."""
-        found = await ask(self._redis, "XREVRANGE", self._keys.event_stream, "+", "-", "COUNT", "1")
-        return parse_mark(found[0][0].decode()) if found else BEGINNING
+        """The id of the last event that was recorded, also if the stream has lost it; `BEGINNING` without any."""
+        try:
+            found = await ask(self._redis, "XINFO", "STREAM", self._keys.event_stream)
+        except ResponseError as error:
+            if "no such key" in str(error):
+                return BEGINNING
+            raise
+        return parse_mark(found[found.index(b"last-generated-id") + 1].decode())
+
+    async def recorded(self, after: Mark, last: Mark) -> AsyncIterator[Entries]:
+        """Yield the entries of the stream after a mark up to another one, some thousands at a time."""
+        start = f"({after}"
+        while True:
+            page: Entries = await ask(
+                self._redis, "XRANGE", self._keys.event_stream, start, str(last), "COUNT", ENTRIES_AT_ONCE
+            )
+            if page:
+                yield page
+            if len(page) < ENTRIES_AT_ONCE:
+                return
+            start = f"({page[-1][0].decode()}"
 
     async def first(self) -> Mark | None:
         """The id of the first event in the stream, None without any."""

@@ -62,7 +62,7 @@ class Source:
 
 
 def find_source(
-    origin: Origin,
+    origin: Origin | None,
     make_room: Callable[[], Path],
     reading: Reading = Reading(),  # noqa: B008
     columns: Columns = Columns(),  # noqa: B008

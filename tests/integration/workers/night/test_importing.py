@@ -149,6 +149,14 @@ async def test_a_database_that_is_away_has_a_code_of_its_own(mute: socket.socket
     assert ended.message.startswith("The database cannot be opened: ")
 
 
+async def test_events_of_a_redis_that_is_away_have_that_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the night tries again."""
+    monkeypatch.setenv("RECKONER_REDIS_URL", "redis://127.0.0.1:1")
+    ended, _ = await imported("--events")
+    assert (ended.code, ended.report) == (SOURCE_AWAY, {})
+    assert ended.message == "Redis at redis://127.0.0.1:1/0 cannot be reached (Connection refused)."
+
+
 async def test_an_import_that_stands_still_is_ended(mute: socket.socket) -> None:
     """And says so."""
     ended, reported = await imported(at(mute.getsockname()[1]), idle_s=2.0)
