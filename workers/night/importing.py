@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 # A child that reports nothing for so long is ended. A query may take long before its first row.
 IDLE_S = 900.0
 # The options of `reckoner import` without a value.
-FLAGS = ("--append", "--since", "--force", "--header", "--no-header", "--dry-run", "--json")
+FLAGS = (
+    *("--append", "--since", "--force", "--header", "--no-header", "--dry-run", "--json"),
+    *("--events", "--source-has-events", "--without-source"),
+)
 
 
 class Imported(NamedTuple):
@@ -29,17 +32,32 @@ class Imported(NamedTuple):
     """The last line on standard error."""
 
 
-def fingerprint(arguments: str, event_types: str = "") -> str:
+def fingerprint(arguments: str, event_types: str = "", last_event: str = "") -> str:
     """What changes when the source does: the arguments, all files that they name, in order, and the event types.
 
-    Empty unless the source is of files only.
+    Where recorded events are imported too, or the source has them, also the id of the last one. Empty unless the source
+    is of files and events only.
     """
     try:
         words = shlex.split(arguments)
         found = [_states(word) for word in _sources(words)]
     except (OSError, ValueError):
         return ""
-    return json.dumps([words, found, *filter(None, [event_types])]) if found and all(found) else ""
+    if not all(found) or not (found or "--events" in words):
+        return ""
+    files = json.dumps([words, found, *filter(None, [event_types])])
+    return f"{files} {last_event}" if takes_events(arguments) else files
+
+
+def takes_events(arguments: str) -> bool:
+    """Whether the import depends on recorded events."""
+    return not {"--events", "--source-has-events"}.isdisjoint(shlex.split(arguments))
+
+
+def only_events_are_new(arguments: str, now: str, before: str) -> bool:
+    """Whether the files of an import that appends are those of the one before, by fingerprint: events alone are new."""
+    appends = {"--append", "--events"} <= {*shlex.split(arguments)}
+    return appends and bool(now) and now.rpartition(" ")[0] == before.rpartition(" ")[0]
 
 
 def _sources(words: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from reckoner.shared.store.fit_options import configuration, default_model, pars
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.night_import import begin_night_import, find_night_import, is_imported
 from reckoner.shared.wire.shapes import Record
-from reckoner.workers.night.importing import Imported, fingerprint, import_source
+from reckoner.workers.night.importing import Imported, fingerprint, import_source, only_events_are_new, takes_events
 from reckoner.workers.night.work import LOOK_S, MORE_TRIES, StageFailedError, Work
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -33,12 +33,21 @@ async def import_stage(work: Work) -> None:
         return await work.end("skipped", why, snapshot=before or "")
     # Taken before the import: a file that changes meanwhile is imported again.
     types = work.runtime.settings.event_types
-    now = await work.runtime.in_thread(lambda: fingerprint(source, types))
-    if now and before and await _imported_last(work.runtime) == (now, before):
-        return await work.end("unchanged", "The file has not changed since it was imported.", snapshot=before)
+    last_event = str(await work.runtime.events.last()) if takes_events(source) else ""
+    now = await work.runtime.in_thread(lambda: fingerprint(source, types, last_event))
+    imported, of = await _imported_last(work.runtime) or ("", "")
+    if now and before and (imported, of) == (now, before):
+        why = "The file has not changed since it was imported."
+        if last_event:
+            why = "The source has not changed, and no event was recorded."
+        return await work.end("unchanged", why, snapshot=before)
+    arguments = source
+    if before and of == before and only_events_are_new(source, now, imported):
+        # The file's rows are in the snapshot.
+        arguments += " --without-source"
 
     begun = await work.runtime.in_store(lambda: begin_night_import(store, work.night.id, now, before or ""))
-    found = await _imported(work, source)
+    found = await _imported(work, arguments)
     if found is None:
         noted = await work.runtime.in_store(lambda: find_night_import(store, work.night.id)) or begun
         await _mark_source(work, noted.fingerprint, noted.made)
@@ -74,7 +83,7 @@ async def _is_imported(work: Work) -> bool:
     return await work.runtime.in_store(look)
 
 
-async def _imported(work: Work, source: str) -> Imported | None:
+async def _imported(work: Work, arguments: str) -> Imported | None:
     """Import; again a few times while the source is away, or if a signal ended the import.
 
     None if an earlier try made the current snapshot and could not report it: rows are appended once.
@@ -91,7 +100,7 @@ async def _imported(work: Work, source: str) -> Imported | None:
     for tries in range(MORE_TRIES + 1):
         if await _is_imported(work):
             return None
-        found = await import_source(work.night.id, source, on_rows)
+        found = await import_source(work.night.id, arguments, on_rows)
         if 0 <= found.code != SOURCE_AWAY or tries == MORE_TRIES:
             break
         log.warning("import interrupted", night=work.night.id, code=found.code, reason=found.message)

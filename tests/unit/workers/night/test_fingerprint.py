@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from reckoner.producer.cli.application import app
-from reckoner.workers.night.importing import FLAGS, fingerprint
+from reckoner.workers.night.importing import FLAGS, fingerprint, only_events_are_new
 
 
 @pytest.fixture
@@ -99,3 +99,30 @@ def test_each_option_without_a_value_is_known() -> None:
     flags = [option for option in options if getattr(option, "is_flag", False)]
     names = {name for option in flags for name in (*option.opts, *option.secondary_opts)}
     assert names - {"--help"} == set(FLAGS)
+
+
+def test_the_last_event_counts_where_events_are_imported(tmp_path: Path) -> None:
+    """Beside files or alone, and where the source has them; not beside what has no identity, nor elsewhere."""
+    file = tmp_path / "a.csv"
+    file.write_text("user,item\n")
+    for arguments in ("--events", f"{file} --events", f"{file} --append --events", f"{file} --source-has-events"):
+        found = [fingerprint(arguments, "", event) for event in ("1-0", "1-0", "2-0")]
+        assert (found[0] == found[1], len({*found, ""})) == (True, 3)
+    assert fingerprint(f"{file} --append", "", "1-0") == fingerprint(f"{file} --append", "", "2-0")
+    assert fingerprint("s3://shop/a.csv --events", "", "1-0") == fingerprint("nowhere.csv --events", "", "1-0") == ""
+
+
+def test_events_alone_are_new_where_no_file_has_changed(tmp_path: Path) -> None:
+    """Of an import that appends both."""
+    file = tmp_path / "a.csv"
+    file.write_text("user,item\n")
+    arguments = f"{file} --append --events"
+    before, now = (fingerprint(arguments, "", event) for event in ("1-0", "2-0"))
+    assert only_events_are_new(arguments, now, before)
+    assert not only_events_are_new(arguments, now, "")
+    assert not only_events_are_new(arguments, "", "")
+    assert not only_events_are_new(arguments, now, fingerprint(arguments, "{}", "1-0"))
+    os.utime(file, ns=(1, 1))
+    assert not only_events_are_new(arguments, fingerprint(arguments, "", "2-0"), before)
+    whole = f"{file} --events"
+    assert not only_events_are_new(whole, *(fingerprint(whole, "", event) for event in ("2-0", "1-0")))
