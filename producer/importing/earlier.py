@@ -56,9 +56,11 @@ class Earlier:
 
     @property
     def newest_ms(self) -> int | None:
-        """The newest time in milliseconds since 1970, None without times."""
-        times = self._snapshot.user_times
-        return None if times is None or len(times) == 0 else int(times.max())
+        """The newest time of the rows of sources in milliseconds since 1970, None without times."""
+        times, source_ms = self._snapshot.user_times, self._snapshot.source_ms
+        if times is None or len(times) == 0:
+            return None
+        return int(times.max()) if source_ms is None else source_ms
 
     @property
     def is_weighted(self) -> bool:

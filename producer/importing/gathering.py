@@ -120,6 +120,12 @@ class Gathered:
         return "" if last == BEGINNING else str(last)
 
     @property
+    def source_ms(self) -> int | None:
+        """The newest time of the rows of sources, where events have newer ones."""
+        times, newest_ms = self.merged.rows.times, self.collected.source_ms
+        return newest_ms if times is not None and newest_ms < int(times.max()) else None
+
+    @property
     def size(self) -> Size:
         """The size of the snapshot."""
         return Size(len(self.merged.user_ids), len(self.merged.item_ids), len(self.merged.rows))
@@ -314,6 +320,7 @@ def _collect(
         is_weighted = checker.is_weighted or bool((earlier and earlier.is_weighted) or (events and events.are_weighted))
         has_roles = checker.table is not None or bool((earlier and earlier.has_roles) or (events and events.have_roles))
         if earlier is not None:
+            collected.source_ms = collected.source_ms if earlier.newest_ms is None else earlier.newest_ms
             for rows in earlier.rows():
                 collected.add(rows.completed(weighted=is_weighted, with_roles=has_roles))
         # Each repetition settles how a column is read, so there are few.
@@ -321,8 +328,7 @@ def _collect(
             for batch in table.batches(names, rejected.add, checker.chosen.whole()):
                 good = checker.check(batch, rejected)
                 first += _first_rows(good, FIRST_ROWS - len(first), checker.table)
-                collected.add(good.completed(weighted=is_weighted, with_roles=has_roles))
-                collected.read += len(batch.lines)
+                collected.add_of_source(good.completed(weighted=is_weighted, with_roles=has_roles), len(batch.lines))
                 progress(collected.read, table.n_rows)
             checker.finish()
             timed = checker.chosen.time is not None

@@ -141,6 +141,7 @@ def _publish(gathered: Gathered, store: Store, alive: Callable[[], None]) -> str
             left=None if merged.left is None else Pairs(merged.left.users, merged.left.items),
             repeats=gathered.repeats,
             mark=gathered.mark,
+            source_ms=gathered.source_ms,
         )
         alive()
         store.publish(KIND, snapshot_id, directory)

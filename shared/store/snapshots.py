@@ -67,6 +67,8 @@ class Snapshot:
     """The rule by which repeated rows were merged."""
     mark: str = ""
     """The id in the stream up to which it holds the recorded events; empty if it holds none."""
+    source_ms: int | None = None
+    """The newest time of the rows of sources, where recorded events have newer ones."""
 
     @property
     def left_out(self) -> ItemsOfUsers:
@@ -108,6 +110,7 @@ def write_snapshot(
     left: Pairs | None = None,
     repeats: Repeats = "last",
     mark: str = "",
+    source_ms: int | None = None,
     training: bool = False,
 ) -> str:
     """Write the snapshot of n interactions into `directory`, and return its id, which is a hash of its contents.
@@ -157,6 +160,7 @@ def write_snapshot(
         arrays["training"] = np.empty(0, np.uint8)
     origin = {"repeats": repeats if repeats != "last" else "", "mark": mark}
     facts |= {name: value for name, value in origin.items() if value}
+    facts |= {} if source_ms is None else {"source_ms": source_ms}
     return write_artifact(directory, KIND, arrays, facts)
 
 
@@ -271,8 +275,10 @@ def _is_count(value: object) -> bool:
 
 def _origin(artifact: Artifact) -> dict[str, Any]:
     """The fields that say how the snapshot was made."""
-    found = {name: artifact.facts[name] for name in ("repeats", "mark") if name in artifact.facts}
-    if found.get("repeats", "last") not in get_args(Repeats) or not isinstance(found.get("mark", ""), str):
+    kinds = {"repeats": str, "mark": str, "source_ms": int}
+    found = {name: artifact.facts[name] for name in kinds if name in artifact.facts}
+    are_valid = all(isinstance(value, kinds[name]) for name, value in found.items())
+    if not are_valid or found.get("repeats", "last") not in get_args(Repeats):
         raise artifact.fact_damage("does not describe a snapshot")
     return found
 

@@ -19,6 +19,7 @@ from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.numbering import Numbering
 from reckoner.producer.importing.merging.spool import Spool, joined
 from reckoner.producer.importing.merging.tagging import CollectedTags
+from reckoner.producer.importing.reading.databases import EARLIEST_MS
 from reckoner.shared.store.repeats import Repeats, Rows, merge_repeats
 from reckoner.shared.store.sorting import stable_order
 
@@ -68,6 +69,8 @@ class CollectedRows:
         """The number of rows read, without malformed lines."""
         self.count = 0
         """The number of good rows."""
+        self.source_ms = EARLIEST_MS
+        """The newest time of rows of sources that count."""
         self.types = Counter[int]()
         """The number of good rows of each type."""
         self._rule: Repeats = rule
@@ -79,6 +82,14 @@ class CollectedRows:
         self._rows_of_users = np.empty(0, dtype=np.int64)
         self._thread = ThreadPoolExecutor(1)
         self._numbering = self._thread.submit(self._number, [])
+
+    def add_of_source(self, rows: GoodRows, read: int) -> None:
+        """Add the good rows of the next `read` ones of a source; see `add`."""
+        if rows.times is not None:
+            counting = rows.times if rows.roles is None else rows.times[rows.roles & COUNTS != 0]
+            self.source_ms = max(self.source_ms, int(counting.max(initial=EARLIEST_MS)))
+        self.add(rows)
+        self.read += read
 
     def add(self, rows: GoodRows) -> None:
         """Add the good rows of the next batch.

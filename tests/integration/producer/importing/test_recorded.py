@@ -1,7 +1,9 @@
 """Recorded events go into the snapshot, each exactly once, and lists stay as they were by the events."""
 
 import random
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from reckoner.producer.importing import (
     ImportLimits,
     ImportReport,
     Options,
+    Query,
     RecordedEvents,
     Repeats,
+    find_database,
     import_interactions,
     preview_interactions,
     read_recorded,
@@ -379,6 +383,33 @@ async def test_the_mark_of_a_snapshot_that_is_appended_to_stays(shop: Shop, boug
     assert len(interactions(current(shop.store))) == 3
     await shop.hand.runtime.events.trim(parse_mark(mark))
     assert str(await shop.hand.runtime.events.last()) == mark
+
+
+async def test_the_newest_time_of_a_source_is_not_that_of_an_event(shop: Shop, tmp_path: Path) -> None:
+    """Or --since would skip rows that were not read yet; events alone leave the whole source to be read."""
+    select = "select user, item, time from bought where :since_ms < time"
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database:
+        database.execute("create table bought (user, item, time integer)")
+
+        async def sells(*times: int) -> list[ImportReport]:
+            database.executemany("insert into bought values ('ann', 'tea', ?)", [(ms,) for ms in times])
+            database.commit()
+            query = Query(find_database(f"sqlite:///{tmp_path / 'shop.db'}", {}), select)
+            for ms in times:
+                shop.add("ann", "tea", "history", 1.0, ms)
+            options: dict[str, Any] = {"append": True, "since": True, "repeats": "sum"}
+            found = [import_interactions(query, shop.store, **options) for _ in range(2)]
+            shop.check()
+            return found
+
+        now = 1_700_000_000_000
+        for number, newest in enumerate((now + 50, now + 70, now + 60, now + 200)):
+            await shop.records([UserEvent("ann", Event("tea", "history", 1.0, "", newest))])
+            await shop.imports(repeats="sum")
+            assert [report.rows for report in await sells(now + 10 * number, now + 10 * number + 1)] == [2, 0]
+            assert current(shop.store).source_ms == now + 10 * number + 1
+        await sells(now + 300)
+        assert current(shop.store).source_ms is None
 
 
 async def test_a_preview_counts_the_events(shop: Shop) -> None:
