@@ -110,9 +110,14 @@ class LoopThread:
             raise ClientClosedError from error
 
 
+# Held while a process starts its loop or a client. A fork waits for it, so that the child's copy is free.
+STARTING = threading.Lock()
+os.register_at_fork(before=STARTING.acquire, after_in_parent=STARTING.release, after_in_child=STARTING.release)
+
+
 @cache
-def loop_of_process(_: int) -> LoopThread:
-    """The loop of the process with this id. (A thread that comes at the same moment may get another one.)"""
+def _loop_of_process(_: int) -> LoopThread:
+    """The loop of the process with this id."""
     return LoopThread()
 
 
@@ -159,23 +164,26 @@ class Background:
     def __init__(self, make: "Callable[[], Reckoner]") -> None:
         self._make = make
         self._closed = False
-        # By the process. Without a lock, since a fork may copy a lock that another thread holds.
+        # By the process.
         self._sessions: dict[int, _Session] = {}
-        self._session()
+        # Check the arguments. The thread starts with the first call, so that a process can be forked before.
+        make()
 
     def _session(self) -> _Session:
         pid = os.getpid()
         session = self._sessions.get(pid)
         if session is not None:
             return session
+        with STARTING:
+            return self._sessions.get(pid) or self._start(pid)
+
+    def _start(self, pid: int) -> _Session:
         if self._closed:
             raise ClientClosedError
-        inherited = list(self._sessions.values())
-        session = self._sessions.setdefault(pid, _Session(pid, loop_of_process(pid), self._make()))
+        for inherited in self._sessions.values():
+            inherited.end()
+        session = self._sessions[pid] = _Session(pid, _loop_of_process(pid), self._make())
         weakref.finalize(self, session.end)
-        for each in inherited:
-            if each.pid != pid:
-                each.end()
         return session
 
     def run(self, call: "Callable[[Reckoner], Coroutine[Any, Any, T]]") -> T:
