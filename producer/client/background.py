@@ -1,11 +1,10 @@
 """Runs the asynchronous client for blocking callers: in one event loop, in a thread of its own, for each process."""
 
 import asyncio
-import contextlib
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from reckoner.producer.client.reckoner import Reckoner
 
 T = TypeVar("T")
-
-# The longest time that the end of the interpreter waits for connections to close.
-EXIT_S = 2.0
 
 
 class _Call(Generic[T]):
@@ -50,10 +46,6 @@ class _Call(Generic[T]):
             self._task = None
             self._ended.release()
 
-    def drop(self) -> None:
-        """Forget a call that never started."""
-        self._coroutine.close()
-
     def wait(self) -> T:
         """Wait for the end; returns the answer or raises the error."""
         self._ended.acquire()
@@ -61,9 +53,6 @@ class _Call(Generic[T]):
         if error is None:
             return self._answer[0]
         try:
-            if isinstance(error, asyncio.CancelledError):
-                # The interpreter ends.
-                raise ClientClosedError from error
             raise error
         finally:
             # The error's traceback refers to this frame.
@@ -71,43 +60,28 @@ class _Call(Generic[T]):
 
 
 class LoopThread:
-    """An event loop in a daemon thread. It ends when the interpreter does, after the clients' connections."""
+    """An event loop in a daemon thread, which runs until the interpreter ends."""
 
     def __init__(self) -> None:
         self._loop = asyncio.SelectorEventLoop()
-        thread = threading.Thread(target=self._loop.run_forever, name="reckoner", daemon=True)
-        thread.start()
+        threading.Thread(target=self._loop.run_forever, name="reckoner", daemon=True).start()
         self.inherited: list[object] = []
         """What a forked process keeps for ever, although it cannot use it."""
-        weakref.finalize(self, _end, self._loop, thread, os.getpid())
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and wait for its end; an interrupt of the wait, such as KeyboardInterrupt, cancels it.
-
-        Raises:
-            ClientClosedError: the interpreter ends.
-        """
+        """Run a coroutine and wait for its end; an interrupt of the wait, such as KeyboardInterrupt, cancels it."""
         call = _Call(coroutine)
         try:
-            self._schedule(call)
+            self._loop.call_soon_threadsafe(call.start)
             return call.wait()
         except BaseException:
             # It has no effect on a call that has ended.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(call.cancel)
+            self._loop.call_soon_threadsafe(call.cancel)
             raise
 
     def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine without waiting for it."""
-        with contextlib.suppress(ClientClosedError):
-            self._schedule(_Call(coroutine))
-
-    def _schedule(self, call: _Call[Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call.start)
-        except RuntimeError as error:
-            call.drop()
-            raise ClientClosedError from error
+        self._loop.call_soon_threadsafe(_Call(coroutine).start)
 
 
 # Held while a process starts its loop or a client. A fork waits for it, so that the child's copy is free.
@@ -119,23 +93,6 @@ os.register_at_fork(before=STARTING.acquire, after_in_parent=STARTING.release, a
 def _loop_of_process(_: int) -> LoopThread:
     """The loop of the process with this id."""
     return LoopThread()
-
-
-def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, pid: int) -> None:
-    """End the loop of this process when its tasks have ended."""
-    if pid != os.getpid():
-        return
-    with contextlib.suppress(TimeoutError):
-        asyncio.run_coroutine_threadsafe(_other_tasks_end(), loop).result(EXIT_S)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(EXIT_S)
-    if not thread.is_alive():
-        loop.close()
-
-
-async def _other_tasks_end() -> None:
-    if others := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.wait(others, timeout=EXIT_S / 2)
 
 
 class _Session(NamedTuple):
@@ -194,27 +151,10 @@ class Background:
     def iterate(self, call: "Callable[[Reckoner], AsyncIterator[T]]") -> Iterator[T]:
         """Yield what a call of the client yields."""
         _, loop, client = self._session()
-        source, one_by_one = call(client), asyncio.Lock()
-
-        async def step() -> list[T]:
-            async with one_by_one:
-                try:
-                    return [await anext(source)]
-                except StopAsyncIteration:
-                    return []
-
-        async def end() -> None:
-            # An interrupted step ends first.
-            async with one_by_one:
-                if isinstance(source, AsyncGenerator):
-                    await source.aclose()
-
-        try:
-            while found := loop.run(step()):
-                yield found[0]
-        finally:
-            # Without waiting: this may be a garbage collection in the loop's thread.
-            loop.start(end())
+        source = call(client)
+        # asyncio closes a generator that is dropped.
+        while found := loop.run(_next(source)):
+            yield found[0]
 
     def close(self) -> None:
         """Close the connections; calls that wait in other threads raise ClientClosedError."""
@@ -222,3 +162,10 @@ class Background:
         session = self._sessions.get(os.getpid())
         if session is not None:
             session.loop.run(session.client.aclose())
+
+
+async def _next(source: AsyncIterator[T]) -> list[T]:
+    try:
+        return [await anext(source)]
+    except StopAsyncIteration:
+        return []

@@ -31,6 +31,7 @@ from reckoner.shared.serving.results import Results
 from reckoner.shared.wire.shapes import RESULT, Options, Record, Result, ScoredItem
 from tests.certificates import Authority
 from tests.patience import PATIENCE_S
+from tests.processes import wait_until
 from tests.proxies import Proxy
 from tests.root import ROOT
 from tests.system import eventually
@@ -87,6 +88,8 @@ async def test_the_calls_do_what_the_asynchronous_ones_do(generation: Generation
                 # The rest is left.
                 assert report.flow.id == job
                 break
+            waiting = client._background._session().client._client.waiting
+            wait_until(lambda: not waiting._listeners)
 
     await asyncio.to_thread(work)
     async with Reckoner(redis_url, prefix=prefix) as client:
