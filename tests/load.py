@@ -39,9 +39,9 @@ class Truths:
     def __init__(self, system: System) -> None:
         snapshot = system.store.current_snapshot()
         assert snapshot is not None
-        self.snapshot, self._length = snapshot, system.settings.list_length
+        self.snapshot, self._length, self._spare = snapshot, system.settings.list_length, system.settings.spare
         self.configs = [ModelConfig(neighbours=neighbours) for neighbours in NEIGHBOURS]
-        ids = [generation_id(model_id(snapshot, config), Options(self._length)) for config in self.configs]
+        ids = [generation_id(model_id(snapshot, config), Options(self._length), self._spare) for config in self.configs]
         self._truths: Mapping[str, Truth] = dict(zip(ids, map(system.truth, NEIGHBOURS), strict=True))
         self.lists = {generation: truth.lists(generation) for generation, truth in self._truths.items()}
         self.users = sorted(self.lists[ids[0]])
@@ -186,7 +186,7 @@ class Load:
             self._compare(self._truths.basket(answer.generation, items), answer)
 
     def _compare(self, expected: bytes, answer: Any) -> None:
-        places = json.loads(expected)["items"]
+        places = json.loads(expected)["items"][: self._system.settings.list_length]
         assert answer.source == ("cache" if places else "popular"), answer
         if places:
             found = [[e.item, e.score, e.because] for e in answer.items]
@@ -227,9 +227,11 @@ class Load:
 
     async def fit(self, config: ModelConfig) -> str | None:
         """Build a model, without waiting. Its generation becomes the newest."""
-        operator, length = self.operator, self._system.settings.list_length
-        self.fitted.add(generation_id(model_id(self._truths.snapshot, config), Options(length)))
-        asked = await operator.insist(lambda: operator.reckoner.operator.fit(self._truths.snapshot, config, length))
+        operator, settings = self.operator, self._system.settings
+        length, spare, snapshot = settings.list_length, settings.spare, self._truths.snapshot
+        self.fitted.add(generation_id(model_id(snapshot, config), Options(length), spare))
+        fit = operator.reckoner.operator.fit
+        asked = await operator.insist(lambda: fit(snapshot, config, length, spare=spare))
         if asked:
             self.asked.add(asked[0])
         return asked[0] if asked else None

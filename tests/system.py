@@ -208,7 +208,8 @@ class System:
         assert snapshot is not None
         async with self.reckoner() as reckoner:
             wanted, length = config or ModelConfig(neighbours=neighbours), self.settings.list_length
-            job, _ = await reckoner.operator.fit(snapshot, wanted, length, recency=recency)
+            spare = self.settings.spare
+            job, _ = await reckoner.operator.fit(snapshot, wanted, length, recency=recency, spare=spare)
             flow = await self.ended(job)
         assert flow.state == "done", flow.reason
         return flow.answer.decode()
@@ -261,7 +262,7 @@ class System:
         assert current is not None
         snapshot = open_snapshot(self.store.fetch("snapshots", current))
         wanted = config or ModelConfig(neighbours=neighbours)
-        return Truth(snapshot, wanted, self.settings.list_length, recency)
+        return Truth(snapshot, wanted, self.settings.list_length + self.settings.spare, recency)
 
     def reference_lists(self, generation: str, neighbours: int = 100, recency: float = 0.0) -> dict[str, bytes]:
         """The expected cached bytes of all users of the current snapshot."""

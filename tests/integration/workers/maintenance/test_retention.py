@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio.connection import AbstractConnection as Connection
 from structlog.testing import capture_logs
 
+from reckoner.shared.redis.pools import CancellableConnection
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.settings import Settings
@@ -249,14 +249,14 @@ async def test_the_references_are_found_without_a_scan_of_all_keys(
 ) -> None:
     """Those of a large system are tens of millions."""
     commands = list[str]()
-    send = Connection.send_packed_command
+    send = CancellableConnection.send_packed_command
 
-    async def note(connection: Connection, command: Any, *arguments: Any, **named: Any) -> Any:
+    async def note(connection: Any, command: Any, *arguments: Any, **named: Any) -> Any:
         commands.append(b"".join(command).decode(errors="replace"))
         return await send(connection, command, *arguments, **named)
 
     await hand.adopt(old_world)
-    monkeypatch.setattr(Connection, "send_packed_command", note)
+    monkeypatch.setattr(CancellableConnection, "send_packed_command", note)
     await delete_unreferenced(hand.runtime)
     assert commands
     assert not any("\nSCAN\r" in command or "\nKEYS\r" in command for command in commands)
