@@ -51,8 +51,8 @@ class Client:
         self.tagging = Tagging(self.results)
         self.questions = Questions(self.asking, self.results)
         self.events = Events(self.redis, self.keys, first_look_s, max_events)
-        recording = Events(cast("Redis", self._reading), self.keys, first_look_s, max_events)
-        self.recording = Recording(recording, self.results, event_types, max_events, max_queued)
+        # Not over the connection for reads: it sends a script again, which would count an event twice.
+        self.recording = Recording(self.events, self.results, event_types, max_events, max_queued)
         self.deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -398,7 +398,7 @@ class Keys:
 
     def left(self, user: str) -> str:
         """What a user's lists leave out."""
-        return self._name("left", user)
+        return f"{self.prefix}:left:{user}"
 
     def hides(self, user: str) -> str:
         """What a user does not want to see."""
@@ -430,7 +430,7 @@ class Keys:
     @property
     def hidden_version(self) -> str:
         """The version of the hidden items."""
-        return self._name("hidden", "version")
+        return f"{self.prefix}:hidden:version"
 
     def hidden_upload(self, token: str) -> str:
         """Items that are to be the hidden ones."""

@@ -13,7 +13,7 @@ from reckoner.shared.redis.pools import BoundedPool
 from reckoner.shared.redis.scripts import Cached, ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import Generations
-from reckoner.shared.serving.hidden import NONE_HIDDEN, Hidden
+from reckoner.shared.serving.hidden import Hidden
 from reckoner.shared.serving.named_lists import NamedLists
 from reckoner.shared.serving.snapshot_hashes import is_whole, write_hash
 from reckoner.shared.serving.stored_values import Read, StoredValues
@@ -40,6 +40,7 @@ Source = str
 
 # A list for readers without one of their own: its name and its items. A plain tuple costs a hit the least.
 Fallback = tuple[Source, Sequence[str]]
+NO_ITEMS: list[ScoredItem] = []
 
 
 # Structs, since making the twenty entries of an answer as dataclasses takes longer than reading the list.
@@ -51,6 +52,10 @@ class Entry(Struct, frozen=True, gc=False):
     because: str | None
     title: str | None
     because_title: str | None
+
+
+# Where the places of an answer come from, they, and how many were left out. A class would take a hundredth of a hit.
+Shown = tuple[Source, list[Entry], int]
 
 
 class Answer(Struct, frozen=True):
@@ -86,14 +91,6 @@ class Reading(NamedTuple):
         """Whether a result has less than `n` places only because some must not be shown."""
         result, shown = self.results[at], self.visible(at)
         return result is not None and len(shown) < min(n, len(result.items))
-
-
-class Shown(NamedTuple):
-    """The places of an answer, where they come from, and how many were left out."""
-
-    source: Source
-    items: list[Entry]
-    left_out: int
 
 
 class Results:
@@ -146,18 +143,18 @@ class Results:
             return [one for part in parts for one in await self.read(generation, users[part : part + READ_AT_ONCE])]
         names = [self.keys.result(generation, user) for user in users]
         values = await (self._values.read("MGET", *names) if 0 < len(names) <= SLICE else self._sliced("MGET", names))
-        return await self._decoded(names, values)
-
-    async def _decoded(self, names: Sequence[str], values: Sequence[bytes | None]) -> list[Result | None]:
-        """Decode the results of some keys."""
         try:
             return [None if data is None else RESULT.decode(data) for data in values]
         except WireError:
-            found: list[Result | None] = []
-            for name, data in zip(names, values, strict=True):
-                result = await self._values.decode(RESULT, "result", name, name, data)
-                found.append(result)
-            return found
+            return await self._decoded(names, values)
+
+    async def _decoded(self, names: Sequence[str], values: Sequence[bytes | None]) -> list[Result | None]:
+        """Decode the results of some keys; an invalid one is quarantined and counts as a miss."""
+        found: list[Result | None] = []
+        for name, data in zip(names, values, strict=True):
+            result = await self._values.decode(RESULT, "result", name, name, data)
+            found.append(result)
+        return found
 
     async def read_shown(self, generation: str, users: Sequence[str]) -> Reading:
         """Read users' cached results with what must not be shown, in one round trip for up to some hundred users."""
@@ -166,13 +163,28 @@ class Results:
             some = [await self.read_shown(generation, users[part : part + READ_AT_ONCE]) for part in parts]
             found = [result for part in some for result in part.results]
             return Reading(found, [one for part in some for one in part.left], some[-1].hidden)
-        names = [self.keys.hidden_version, *(self.keys.result(generation, user) for user in users)]
-        names += [self.keys.left(user) for user in users]
+        keys, count = self.keys, len(users)
+        if count == 1:
+            name = keys.result(generation, users[0])
+            data, out, version = await self._values.read("MGET", name, keys.left(users[0]), keys.hidden_version)
+            hidden = NOTHING if version is None else (await self.hidden.of_version(version)).items
+            try:
+                result = None if data is None else RESULT.decode(data)
+            except WireError:
+                [result] = await self._decoded([name], [data])
+            return Reading((result,), (NOTHING if out is None else _left(out),), hidden)
+        names = [keys.result(generation, user) for user in users]
+        names += map(keys.left, users)
+        names.append(keys.hidden_version)
         values = await (self._values.read("MGET", *names) if len(names) <= SLICE else self._sliced("MGET", names))
-        version, data, lefts = values[0], values[1 : 1 + len(users)], values[1 + len(users) :]
-        hidden = await self.hidden.of_version(version) if version is not None else NONE_HIDDEN
-        left: list[Collection[str]] = [NOTHING if some is None else _left(some) for some in lefts]
-        return Reading(await self._decoded(names[1 : 1 + len(users)], data), left, hidden.items)
+        hidden = NOTHING if values[-1] is None else (await self.hidden.of_version(values[-1])).items
+        left: list[Collection[str]] = [NOTHING if some is None else _left(some) for some in values[count:-1]]
+        results: Sequence[Result | None]
+        try:
+            results = [None if data is None else RESULT.decode(data) for data in values[:count]]
+        except WireError:
+            results = await self._decoded(names[:count], values[:count])
+        return Reading(results, left, hidden)
 
     async def _sliced(self, command: str, names: Sequence[str], key: Sequence[str] = ()) -> list[bytes | None]:
         """The values of names, with a command for each slice of them; all are sent at once."""
@@ -206,9 +218,12 @@ class Results:
             lists = _lists(reading, n, fallback, self.kept_titles(record.snapshot))
         except KeyError:
             lists = await self.lists(reading, n, record)
+        generation = record.generation
         return [
-            Answer(user, record.generation, *shown, result.unknown if result else [])
-            for user, shown, result in zip(users, lists, reading.results, strict=True)
+            Answer(user, generation, source, items, left_out, result.unknown)
+            if result and result.unknown
+            else Answer(user, generation, source, items, left_out)
+            for user, (source, items, left_out), result in zip(users, lists, reading.results, strict=True)
         ]
 
     async def lists(self, reading: Reading, n: int, record: Record) -> list[Shown]:
@@ -279,21 +294,24 @@ def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, st
     lists: list[Shown] = []
     source, items = fallback
     hidden, common = reading.hidden, list[Entry]()
-    for at, (result, left) in enumerate(zip(reading.results, reading.left, strict=True)):
-        places = reading.visible(at)
-        left_out = len(result.items) - len(places) if result else 0
+    for result, left in zip(reading.results, reading.left, strict=True):
+        places, left_out = result.items if result else NO_ITEMS, 0
+        if left or hidden:
+            before = len(places)
+            places = [place for place in places if place.item not in left and place.item not in hidden]
+            left_out = before - len(places)
         if places:
             entries = [
                 Entry(item := p.item, p.score, because := p.because, titles[item], titles[because]) for p in places[:n]
             ]
-            lists.append(Shown("cache", entries, left_out))
+            lists.append(("cache", entries, left_out))
             continue
         if left or hidden:
             some = [item for item in items if item not in left and item not in hidden]
-            lists.append(Shown(source, _same_for_all(some[:n], titles), left_out))
+            lists.append((source, _same_for_all(some[:n], titles), left_out))
         else:
             common = common or _same_for_all(items[:n], titles)
-            lists.append(Shown(source, [*common], 0))
+            lists.append((source, [*common], 0))
     return lists
 
 

@@ -19,7 +19,7 @@ from tests.benchmarks.frame import Figures, WrongAnswerError
 from tests.servers import start_server
 from tests.world import make_known
 
-LENGTH = 20
+LENGTH, SPARE = 20, 10
 USERS = [f"{user:06d}" for user in range(500)]
 ITEMS = [f"{item:05d}" for item in range(1000)]
 ROUNDS = 30
@@ -57,7 +57,9 @@ async def hit_figures(url: str, prefix: str) -> Figures:
     """
     keys, titles = Keys(prefix), {item: f"The title of {item} (1999)" for item in ITEMS}
     async with connect(url) as redis:
-        await make_known(redis, keys, Record(2, "g", "m", "s", Options(LENGTH), 1, len(USERS), ITEMS[:LENGTH]), titles)
+        await make_known(
+            redis, keys, Record(2, "g", "m", "s", Options(LENGTH), 1, len(USERS), ITEMS[:LENGTH], spare=SPARE), titles
+        )
         lists = [(user, RESULT.encode(_list(number))) for number, user in enumerate(USERS)]
         await Results(redis, keys).write("g", lists, 3600)
     bare_us, get_us = list[float](), list[float]()
@@ -71,8 +73,9 @@ async def hit_figures(url: str, prefix: str) -> Figures:
 
 
 def _list(number: int) -> Result:
-    """A list of twenty places; which ones does not matter."""
-    places = [(ITEMS[(37 * number + 7 * place) % 1000], ITEMS[(number + 3 * place) % 1000]) for place in range(LENGTH)]
+    """A list of twenty places and ten spare ones; which ones does not matter."""
+    count = LENGTH + SPARE
+    places = [(ITEMS[(37 * number + 7 * place) % 1000], ITEMS[(number + 3 * place) % 1000]) for place in range(count)]
     return Result(2, [ScoredItem(item, 0.21356502 / n, because) for n, (item, because) in enumerate(places, 1)])
 
 

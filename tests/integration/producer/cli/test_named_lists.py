@@ -64,8 +64,8 @@ async def test_who_has_no_list_gets_the_first_of_the_chain(falling: OpenReckoner
     assert [answer.source for answer in answers] == ["cache", "trending:shoes", "trending:shoes"]
     assert [entry.item for entry in answers[2].items] == SHOES[:2]
     assert answers[2].items[0].title == "The item 07"
-    [basket] = await falling.results.lists(Reading([None], [()], frozenset()), 3, live.record)
-    assert (basket.source, [entry.item for entry in basket.items]) == ("trending:shoes", SHOES)
+    [(source, places, _)] = await falling.results.lists(Reading([None], [()], frozenset()), 3, live.record)
+    assert (source, [entry.item for entry in places]) == ("trending:shoes", SHOES)
     # Kept as long as the pointer, so that a miss is no further round trip.
     await hand.runtime.results.named_lists.write(live.record.snapshot, {"popular": ITEMS[:8]})
     assert (await falling.get("nobody")).source == "trending:shoes"
