@@ -173,7 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             description="What a night imports: the arguments of `reckoner import`, as in "
-            "`/data/purchases.parquet --user customer`; empty for nothing."
+            "`/data/purchases.parquet --user customer`, or `--events` for recorded events alone; empty for nothing."
         ),
     ] = ""
     event_types: Annotated[

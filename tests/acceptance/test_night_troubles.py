@@ -3,18 +3,23 @@
 import asyncio
 import json
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.client.recording import Event
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.store.directory import DirectoryStore
 from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD, started
-from tests.shop import Shop, shop_at
+from tests.shop import Shop, rows, shop_at
+from tests.snapshots import current, interactions
 from tests.system import System, Workers, eventually
 
 # Longer than the driver's claim.
@@ -90,6 +95,47 @@ async def test_another_worker_goes_on_with_the_import_of_a_killed_one(tmp_path: 
         assert await shop.live() == before
         await shop.went_live(*await running)
         assert await shop.live() != before
+
+
+async def test_nights_whose_imports_are_killed_count_each_row_and_event_once(tmp_path: Path) -> None:
+    """Once the snapshot is stored, and may be current or not; by themselves or with their worker; events go on."""
+    source = f"'{tmp_path / 'purchases.csv'}' --user who --item what --append --repeats sum --events"
+    async with System(tmp_path, source=source, fit="--neighbours 30", first_look_s=0.5, block_size=500) as system:
+        shop, counts, stored = Shop(system), Counter[tuple[str, str]](), tmp_path / "store" / "snapshots"
+        for _ in range(2):
+            system.start_workers()
+        await system.ready(2)
+        async with system.reckoner() as reckoner:
+
+            async def records(*users: int) -> None:
+                events = [Event(f"user {user:03}", "item 00") for user in users]
+                assert {each.status for each in await reckoner.record_many(events)} == {"recorded"}
+                counts.update((event.user, event.item) for event in events)
+
+            async def importing() -> psutil.Process | None:
+                children = [child for pid in system.worker_pids for child in psutil.Process(pid).children()]
+                return next((child for child in children if "import" in child.cmdline()), None)
+
+            async def has_stored(child: psutil.Process, before: int) -> bool:
+                return not child.is_running() or len([*stored.iterdir()]) > before
+
+            for day, victim in enumerate(("import", "worker")):
+                shop.sells(day, users=5_000)
+                counts.update((user, item) for user, item, _ in rows(day, users=5_000))
+                await records(day, 7, 7)
+                before = len([*stored.iterdir()]) if stored.exists() else 0
+                running = asyncio.create_task(shop.night())
+                child = await eventually(importing)
+                await eventually(partial(has_stored, child, before))
+                with suppress(psutil.NoSuchProcess):
+                    worker = child.parent()
+                    (worker if worker and victim == "worker" else child).kill()
+                await records(day + 1)
+                await shop.went_live(*await running)
+            # What came too late for the last night is for the next one, which appends no row again.
+            assert (await shop.night())[0].code == 0
+            found = interactions(current(DirectoryStore(tmp_path / "store")))
+            assert {pair: weight for pair, (weight, _) in found.items()} == counts
 
 
 async def test_a_night_goes_on_when_all_workers_were_killed(tmp_path: Path) -> None:
