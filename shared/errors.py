@@ -213,7 +213,11 @@ class DrainRefusedError(ReckonerError):
 
 
 class EventRefusedError(UsageError):
-    """The event is invalid, or Redis holds too many events that no live list counts yet."""
+    """The event is invalid."""
+
+
+class EventsFullError(ReckonerError):
+    """Redis holds too many events that no live list counts yet: import them, and record this one again."""
 
 
 class HistoryTooLongError(ReckonerError):

@@ -19,12 +19,15 @@ from reckoner.producer.cli.evaluate import evaluate
 from reckoner.producer.cli.fit import fit
 from reckoner.producer.cli.generations import promote, rollback
 from reckoner.producer.cli.get import get
+from reckoner.producer.cli.hidden import hidden, hide, unhide
 from reckoner.producer.cli.importing import import_
 from reckoner.producer.cli.job import job
 from reckoner.producer.cli.lanes import pause, resume
+from reckoner.producer.cli.merge import merge
 from reckoner.producer.cli.named_lists import lists
 from reckoner.producer.cli.night import night
 from reckoner.producer.cli.output import say
+from reckoner.producer.cli.record import record
 from reckoner.producer.cli.show import show
 from reckoner.producer.cli.similar import similar
 from reckoner.producer.cli.status import status
@@ -46,8 +49,9 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, tag, tags, batch, night, rollback, promote,
-    job, cancel, status, pause, resume, drain, doctor, config, worker, up, demo, synth, version,
+    users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, record, merge, hide, unhide, hidden, tag,
+    tags, batch, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor, config, worker, up, demo,
+    synth, version,
 ):  # fmt: skip
     # -TAG is no option.
     app.command(context_settings={"ignore_unknown_options": command is tag})(command)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, TypeAlias
@@ -52,20 +53,45 @@ def read_users(given: list[str] | None, file: Path | None) -> list[str]:
         UsageError: no user is given, or an id is invalid (`require_id`).
         SourceError: the file does not exist, or the input is not UTF-8 text.
     """
-    from reckoner.shared.errors import SourceError, UsageError
+    from reckoner.shared.errors import UsageError
 
     if not given and file is None:
         raise UsageError("Give users, --users-file, or - for standard input.")
     users: list[str] = []
     for user in given or []:
-        users += _lines(_open_input(), "Standard input") if user == "-" else [identifier("user", user)]
+        users += read_lines("user", None) if user == "-" else [identifier("user", user)]
     if file is not None:
-        try:
-            with file.open("rb") as lines:
-                users += _lines(lines, f"The file {file}")
-        except OSError as error:
-            raise SourceError(f"The file {file} cannot be read: {error.strerror}.") from error
+        users += read_lines("user", file)
     return users
+
+
+def read_lines(kind: str, file: Path | None) -> list[str]:
+    """The ids of a `kind` in a file, or in standard input: one a line, blank lines skipped.
+
+    Raises:
+        UsageError: an id is invalid (`require_id`).
+        SourceError: the file cannot be read, or the input is not UTF-8 text.
+    """
+    if file is None:
+        return list(_lines(kind, open_input(kind), "Standard input"))
+    with open_file(file) as lines:
+        return list(_lines(kind, lines, f"The file {file}"))
+
+
+@contextmanager
+def open_file(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    from reckoner.shared.errors import SourceError
+
+    try:
+        with file.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise SourceError(f"The file {file} cannot be read: {error.strerror}.") from error
 
 
 def read_basket(given: list[str]) -> list[str]:
@@ -111,16 +137,20 @@ def read_list(option: str, given: list[str]) -> list[str]:
     return [one for row in rows for one in row if one]
 
 
-def _open_input() -> IO[bytes]:
+def open_input(kind: str) -> IO[bytes]:
+    """Standard input, for reading some of a `kind`.
+
+    Raises:
+        SourceError: it is closed.
+    """
     from reckoner.shared.errors import SourceError
 
     if sys.stdin is None:
-        raise SourceError("Standard input is closed, so - cannot read users from it.")
+        raise SourceError(f"Standard input is closed, so - cannot read {kind}s from it.")
     return sys.stdin.buffer
 
 
-def _lines(lines: IO[bytes], where: str) -> Iterator[str]:
-    """The user ids: one a line, empty lines skipped."""
+def _lines(kind: str, lines: IO[bytes], where: str) -> Iterator[str]:
     from reckoner.shared.errors import SourceError
 
     # At most LONGEST_LINE bytes of a line are read.
@@ -129,8 +159,8 @@ def _lines(lines: IO[bytes], where: str) -> Iterator[str]:
         if number == 1:
             line = line.removeprefix(MARK)
         try:
-            user = line.decode(errors="strict" if len(line) <= MAX_ID_BYTES else "replace")
+            one = line.decode(errors="strict" if len(line) <= MAX_ID_BYTES else "replace")
         except UnicodeDecodeError as error:
             raise SourceError(f"{where} is not UTF-8 text in line {number}.") from error
-        if user:
-            yield require_id(f"user in line {number}", user)
+        if one:
+            yield require_id(f"{kind} in line {number}", one)

@@ -16,6 +16,7 @@ from reckoner.shared.terminal import plain
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
+    from reckoner.producer.client.sync import SyncReckoner
     from reckoner.shared.settings import Settings
 
 T = TypeVar("T")
@@ -77,18 +78,32 @@ def _redis_message(error: Exception) -> str | None:
 def connect(settings: "Settings") -> "OpenReckoner":
     """The client for the configured Redis; enter it to connect."""
     from reckoner.producer.client.open import OpenReckoner
-    from reckoner.shared.event_types import parse_event_types
     from reckoner.shared.redis.embedded import find_redis
 
-    return OpenReckoner(
-        find_redis(settings),
-        prefix=settings.prefix,
-        first_look_s=settings.first_look_s,
-        max_queued=settings.max_queued,
-        fallback=settings.fallback,
-        event_types=parse_event_types(settings.event_types),
-        max_events=settings.max_events,
-    )
+    return OpenReckoner(find_redis(settings), **_options(settings))
+
+
+def connect_blocking() -> "SyncReckoner":
+    """The client for the configured Redis in a command that waits for its input; enter it to connect."""
+    from reckoner.producer.client.sync import SyncReckoner
+    from reckoner.shared.redis.embedded import find_redis
+    from reckoner.shared.settings import load_settings
+
+    settings = load_settings()
+    return SyncReckoner(find_redis(settings), **_options(settings))
+
+
+def _options(settings: "Settings") -> dict[str, Any]:
+    from reckoner.shared.event_types import parse_event_types
+
+    return {
+        "prefix": settings.prefix,
+        "first_look_s": settings.first_look_s,
+        "max_queued": settings.max_queued,
+        "fallback": settings.fallback,
+        "event_types": parse_event_types(settings.event_types),
+        "max_events": settings.max_events,
+    }
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

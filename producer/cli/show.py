@@ -8,14 +8,18 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, InGeneration, Places
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.lists import list_called, print_left_out
+from reckoner.producer.cli.lists import list_called
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns, say
+from reckoner.producer.cli.output import format_count, format_time, print_json, print_line, print_nonempty_columns, say
 
 if TYPE_CHECKING:
-    from reckoner.producer.client.answers import UserHistory
+    from reckoner.producer.client.answers import RecentEvent, UserHistory
     from reckoner.producer.client.open import OpenReckoner
-    from reckoner.shared.serving.results import Entry, Source
+    from reckoner.shared.serving.results import Entry, Reading, Source
+    from reckoner.shared.wire.shapes import Record
+
+SHOWN_EVENTS = 10
+ROLES = {"history": "", "signal": "may be shown again", "exclude": "does not count"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,14 @@ class Shown:
     """The items of the user's list in the previous generation, if they had one."""
     left: list[tuple[int, str, str | None]]
     """Rank, item and title of the items that left the list."""
+    recent: "list[RecentEvent]"
+    """The user's events that the history does not hold."""
+    hidden: list[str]
+    """The items that are hidden from the user."""
+    withheld: list[tuple[int, str, str]]
+    """Rank, item and reason of the places that are not shown to the user now."""
+    titles: dict[str, str]
+    """The titles of the items above."""
 
     def rank_before(self, item: str) -> int | None:
         """The item's rank in the previous list, if it was there."""
@@ -47,7 +59,7 @@ def show(
     generation: InGeneration = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a user's history and list, with the reasons and changes.
+    """Show a user's history, recent events and list, with the reasons and changes.
 
     The list comes from the cache and is compared with the previous generation,
     or that of --generation with the live one. The history comes from the
@@ -70,7 +82,8 @@ def show(
 
 async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: str | None) -> Shown:
     record, places = await reckoner.reach(n, generation)
-    history = await reckoner.history(user, places)
+    recent, hides = await reckoner.recent(user), await reckoner.hidden_for(user)
+    history = await _history(reckoner, record, user, places, is_known=bool(recent or hides))
     results = reckoner.results
     now = await results.read_shown(record.generation, [user])
     [(source, items, left_out)] = await results.lists(now, places, record)
@@ -85,7 +98,49 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: 
     left = [(rank, item) for rank, item in enumerate((items_before or [])[:places], 1) if item not in has]
     titles = await results.titles((pointed.record or record).snapshot, [item for _, item in left])
     gone = [(rank, item, titles.get(item)) for rank, item in left]
-    return Shown(record.generation, generation is None, history, source, items, left_out, previous, items_before, gone)
+    withheld = _withheld(now, recent, hides)
+    others = [*(event.item for event in recent), *hides, *(item for _, item, _ in withheld)]
+    return Shown(
+        record.generation,
+        generation is None,
+        history,
+        source,
+        items,
+        left_out,
+        previous,
+        items_before,
+        gone,
+        recent,
+        hides,
+        withheld,
+        await results.titles(record.snapshot, list(dict.fromkeys(others))),
+    )
+
+
+async def _history(reckoner: "OpenReckoner", record: "Record", user: str, n: int, *, is_known: bool) -> "UserHistory":
+    """The user's history, empty for one who `is_known` by events only.
+
+    Raises:
+        UserUnknownError: the user is neither in the data nor known.
+    """
+    from reckoner.producer.client.answers import UserHistory
+    from reckoner.shared.errors import UserUnknownError
+
+    try:
+        return await reckoner.history(user, n)
+    except UserUnknownError:
+        if not is_known:
+            raise
+        return UserHistory(user, record.generation, 0, [])
+
+
+def _withheld(now: "Reading", recent: "list[RecentEvent]", hides: list[str]) -> list[tuple[int, str, str]]:
+    [result], [left] = now.results, now.left
+    reasons: dict[str, str] = dict.fromkeys(now.hidden, "hidden from everybody")
+    reasons |= {event.item: f"{event.type} since" for event in recent if event.item in left}
+    reasons |= dict.fromkeys(hides, "hidden from them")
+    places = enumerate(result.items if result else [], 1)
+    return [(rank, place.item, reasons[place.item]) for rank, place in places if place.item in reasons]
 
 
 def _as_object(shown: Shown) -> dict[str, Any]:
@@ -106,6 +161,9 @@ def _as_object(shown: Shown) -> dict[str, Any]:
         "items": places,
         "left_out": shown.left_out,
         "had_list_before": shown.before is not None,
+        "recent": [asdict(event) | {"title": shown.titles.get(event.item)} for event in shown.recent],
+        "hidden": shown.hidden,
+        "withheld": [{"item": item, "rank": rank, "why": why} for rank, item, why in shown.withheld],
         "left": [{"item": item, "title": title, "before": rank} for rank, item, title in shown.left],
     }
 
@@ -120,6 +178,7 @@ def _print(shown: Shown) -> None:
         for had in history.items
     ]
     print_nonempty_columns(("had", "when", "weight"), rows, numbers=("weight",))
+    _print_recent(shown)
     print_line("")
     if shown.source != "cache" and shown.is_live:
         print_line(
@@ -145,13 +204,38 @@ def _print(shown: Shown) -> None:
         ],
         numbers=("", "score", "before"),
     )
-    print_left_out(shown.left_out)
+    if shown.withheld:
+        print_line("")
+        print_line("Left out now")
+        rows = [(str(rank), shown.titles.get(item, item), why) for rank, item, why in shown.withheld]
+        print_nonempty_columns(("", "item", "why"), rows, numbers=("",))
     if shown.left:
         print_line("")
         print_line("Left the list")
         print_nonempty_columns(
             ("before", "item"), [(str(rank), title or item) for rank, item, title in shown.left], numbers=("before",)
         )
+
+
+def _print_recent(shown: Shown) -> None:
+    if shown.recent:
+        some, count = shown.recent[-SHOWN_EVENTS:][::-1], len(shown.recent)
+        rest = f"; the last {len(some)}" if len(some) < count else ""
+        print_line("")
+        print_line(f"Since that import: {format_count(count, 'event')}{rest}")
+        rows = [
+            (
+                shown.titles.get(event.item, event.item),
+                event.type,
+                format_time(event.time_ms),
+                "" if event.weight == 1 else _number(event.weight),
+                ROLES[event.role],
+            )
+            for event in some
+        ]
+        print_nonempty_columns(("item", "type", "when", "weight", ""), rows, numbers=("weight",))
+    if shown.hidden:
+        print_line(f"Hidden from them: {', '.join(shown.titles.get(item, item) for item in shown.hidden)}")
 
 
 def _compared_with(shown: Shown) -> str:

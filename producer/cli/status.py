@@ -102,6 +102,9 @@ def _as_object(now: "Status") -> dict[str, Any]:
         },
         "barred": now.barred,
         "estimated": now.estimated,
+        "events": now.events,
+        "hidden_items": now.hidden_items,
+        "stale_lists": now.stale_lists,
         "dead": now.dead,
         "refused": now.refused,
         "refused_total": sum(now.refused.values()),
@@ -159,6 +162,12 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
             "run",
             f"{run.run.id}, {done} in {format_duration(run.age_ms)}, {run.users_per_second:,.0f} users per second",
         )
+    if now.events:
+        yield "events", f"{now.events:,} since the import of the live lists"
+    if now.hidden_items:
+        yield "hidden", f"{format_count(now.hidden_items, 'item')}, see `reckoner hidden`"
+    if now.stale_lists:
+        yield "stale", f"{format_count(now.stale_lists, 'list')} to compute again"
     yield "dead letters", f"{now.dead:,}"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(now.refused.items()))
     yield "refused", f"{sum(now.refused.values()):,}" + (f" ({kinds})" if kinds else "")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from reckoner.shared.event_types import Role
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.run_state import Run
 from reckoner.shared.serving.results import Entry, Source
@@ -69,6 +70,19 @@ class HiddenItem:
 
     item: str
     until_ms: int | None
+
+
+@dataclass(frozen=True)
+class RecentEvent:
+    """A recorded event of a user that the snapshot of the live lists does not hold."""
+
+    item: str
+    type: str
+    role: Role
+    weight: float
+    """That of the event times that of its type."""
+    time_ms: int
+    """In milliseconds since 1970."""
 
 
 @dataclass(frozen=True)

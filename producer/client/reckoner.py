@@ -14,6 +14,7 @@ from reckoner.producer.client.answers import (
     HiddenItem,
     JobReport,
     NamedList,
+    RecentEvent,
     Similar,
     TaggedItem,
     UserHistory,
@@ -32,11 +33,12 @@ from reckoner.producer.client.calls import (
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, basket_spec, require_places
-from reckoner.producer.client.recording import Event, Recorded, move_history, until_ms
+from reckoner.producer.client.recording import Event, Recorded, move_history, recent_events, until_ms
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
 from reckoner.shared.errors import (
     EventRefusedError,
+    EventsFullError,
     FlowUnknownError,
     GenerationUnknownError,
     ListUnknownError,
@@ -387,11 +389,12 @@ class Reckoner:
         """Record what a user did with an item; see `Event` and `record_many`.
 
         Raises:
-            EventRefusedError: the event is invalid, or Redis holds too many events; the message says which.
+            EventRefusedError: the event is invalid; the message says why.
+            EventsFullError: Redis holds too many events that no live list counts yet.
         """
         [answer] = await self._client.recording.record([Event(user, item, type, weight, time, id)])
         if answer.status == "refused":
-            raise EventRefusedError(answer.reason)
+            raise (EventsFullError if answer.is_full else EventRefusedError)(answer.reason)
         return answer
 
     @translates_redis_errors
@@ -402,6 +405,14 @@ class Reckoner:
         is made unless one is under way. There is no default timeout, since the time grows with the number of events.
         """
         return await self._client.recording.record(events)
+
+    @translates_redis_errors
+    async def recent(self, user: str, *, timeout: float | None = ASK_S) -> list[RecentEvent]:
+        """The recorded events of a user that the snapshot of the live lists does not hold, in the order of recording.
+
+        Lists count them beside the user's `history`.
+        """
+        return await recent_events(self._client.events, require_id("user", user))
 
     @translates_redis_errors
     async def merge(self, visitor: str, user: str, *, timeout: float | None = ASK_S) -> int:

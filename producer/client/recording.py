@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from reckoner.producer.client.answers import RecentEvent
 from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError
 from reckoner.shared.event_types import EventTypes
 from reckoner.shared.ids import require_id, shown
 from reckoner.shared.redis.scripts.constants import MOST_RECENT
 from reckoner.shared.serving.events import EVENTS_AT_ONCE, MovedError, UserEvent
-from reckoner.shared.wire.shapes import LATEST_MS, MAX_WEIGHT
+from reckoner.shared.wire.shapes import MAX_WEIGHT
 from reckoner.shared.wire.shapes import Event as StoredEvent
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # A pointer that moves more often within one call is not chased.
 MAX_MOVES = 10
+# The end of the year 9999: milliseconds in place of seconds are beyond it.
+LAST_MS = 253_402_300_799_999
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -46,6 +49,8 @@ class Recorded(msgspec.Struct, frozen=True):
     """`seen`: its id was recorded before. `later`: it counts from the next import on, since its user has so many."""
     reason: str = ""
     """Why it was refused."""
+    is_full: bool = False
+    """Whether it was refused only because Redis holds too many events: record it again after the next import."""
 
 
 class Recording:
@@ -89,6 +94,7 @@ class Recording:
                 "refused",
                 f"Redis holds {self._most_events:,} events that no live list counts yet. Import them with "
                 "`reckoner import --events`, or raise RECKONER_MAX_EVENTS.",
+                is_full=True,
             )
         return Recorded(outcome)
 
@@ -139,9 +145,18 @@ def _milliseconds(time: datetime | float | None) -> int | None:
     if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
         raise UsageError(f"The time {shown(time)} is neither a datetime nor seconds since 1970.")
     ms = round(time * 1000)
-    if abs(ms) > LATEST_MS:
+    if abs(ms) > LAST_MS:
         raise UsageError(f"The time {time:g} is outside the calendar. Times are in seconds since 1970.")
     return ms
+
+
+async def recent_events(events: "Events", user: str) -> list[RecentEvent]:
+    """The recent history of a user; see `Reckoner.recent`."""
+    return [
+        RecentEvent(event.item, event.type, event.role, event.weight, event.time_ms or mark.ms)
+        async for recent in events.recent(user)
+        for mark, event in recent.events
+    ]
 
 
 async def move_history(events: "Events", visitor: str, user: str) -> int:

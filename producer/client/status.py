@@ -97,6 +97,12 @@ class Status:
     """Which of `flows` and `results` are estimates."""
     now_ms: int
     """The server's clock."""
+    events: int
+    """The number of recorded events that the snapshot of the live lists does not hold."""
+    hidden_items: int
+    """The number of items that are hidden from everybody."""
+    stale_lists: int
+    """The number of users whose lists are to be computed again and have no job yet."""
     dead: int
     refused: dict[str, int]
     """The number of refusals by kind."""
@@ -134,6 +140,9 @@ async def read_status(redis: "Redis", keys: "Keys", results: "Results", runs: Ru
         barred=await results.generations.barred(),
         estimated=[name for name, found in (("flows", flows), ("results", lists)) if found.is_estimate],
         now_ms=int(seconds) * 1000,
+        events=await count_events(redis, keys),
+        hidden_items=int(await ask(redis, "ZCARD", keys.hidden)),
+        stale_lists=int(await ask(redis, "ZCARD", keys.stale)),
         dead=int(await ask(redis, "XLEN", keys.dead)),
         refused=await read_refused(redis, keys),
     )
@@ -160,6 +169,11 @@ async def _memory(redis: "Redis") -> dict[str, int]:
 async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[str]:
     """The ids of the live workers with a heartbeat since `since_ms` by the server's clock."""
     return [each.worker for each in await Heartbeats(redis, keys).alive(since_ms)]
+
+
+async def count_events(redis: "Redis", keys: "Keys") -> int:
+    """The number of recorded events that the snapshot of the live lists does not hold."""
+    return int(await ask(redis, "XLEN", keys.event_stream))
 
 
 async def read_refused(redis: "Redis", keys: "Keys") -> dict[str, int]:

@@ -14,6 +14,7 @@ from reckoner.producer.client.answers import (
     HiddenItem,
     JobReport,
     NamedList,
+    RecentEvent,
     Similar,
     TaggedItem,
     UserHistory,
@@ -246,7 +247,8 @@ class SyncReckoner:
         """Record what a user did with an item; see `Event` and `record_many`.
 
         Raises:
-            EventRefusedError: the event is invalid, or Redis holds too many events; the message says which.
+            EventRefusedError: the event is invalid; the message says why.
+            EventsFullError: Redis holds too many events that no live list counts yet.
         """
         return self._background.run(
             lambda client: client.record(user, item, type=type, weight=weight, time=time, id=id, timeout=timeout)
@@ -259,6 +261,13 @@ class SyncReckoner:
         is made unless one is under way. There is no default timeout, since the time grows with the number of events.
         """
         return self._background.run(lambda client: client.record_many(events, timeout=timeout))
+
+    def recent(self, user: str, *, timeout: float | None = ASK_S) -> list[RecentEvent]:
+        """The recorded events of a user that the snapshot of the live lists does not hold, in the order of recording.
+
+        Lists count them beside the user's `history`.
+        """
+        return self._background.run(lambda client: client.recent(user, timeout=timeout))
 
     def merge(self, visitor: str, user: str, *, timeout: float | None = ASK_S) -> int:
         """Move what a visitor did, and hid, to a user, as at a login; returns the number of events.

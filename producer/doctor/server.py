@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
+from reckoner.producer.client.status import count_events
 from reckoner.producer.doctor.findings import Check, CheckError, NotCheckedError, redis_message
 from reckoner.shared.flows.nights import Nights
 from reckoner.shared.ids import fresh_id
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # The server's clock decides what is alive and due; the hosts' clocks decide what is shown.
 MAX_SKEW_S = 5.0
 MAX_MEMORY = 0.9
+MAX_EVENTS_SHARE = 0.8
 PROBE_TTL_MS = 10_000
 DELIVERY_S = 2.0
 # The commands that workers and clients send outside scripts.
@@ -153,6 +155,18 @@ async def memory(site: Site) -> str:
     return f"{usage}."
 
 
+async def events(site: Site) -> str:
+    """There is room for recorded events."""
+    count, most = await count_events(site.redis, site.keys), site.settings.max_events
+    found = f"{count:,} recorded events of at most {most:,} are not in the live lists' snapshot"
+    if count >= MAX_EVENTS_SHARE * most:
+        raise CheckError(
+            f"{found}; above that, `record` refuses. Run `reckoner import --events`, `reckoner fit` and "
+            "`reckoner batch`, or raise RECKONER_MAX_EVENTS."
+        )
+    return f"{found}."
+
+
 async def writing(site: Site) -> str:
     """A key under the prefix and a key of arq can be written, read by a script, and removed."""
     probe = fresh_id()
@@ -215,6 +229,7 @@ SERVER_CHECKS: dict[str, Check[Site]] = {
     "persistence": persistence,
     "clock": clock,
     "memory": memory,
+    "events": events,
     "writing": writing,
     "pubsub": pubsub,
 }

@@ -127,6 +127,35 @@ async def test_show_sets_lists_side_by_side(
     assert ("Left the list" in shown.out) == bool(printed["left"])
 
 
+async def test_show_names_recent_events_and_what_is_left_out(run: Run, generation: Generation, hand: Hand) -> None:
+    """Each place that is not shown has a reason."""
+    first, second, *_ = items(generation.lists["Ada"])
+    await run("record", "Ada", ITEMS[0], "--type", "view", "--weight", "2", "--time", "2026-01-02T12:00Z")
+    await run("enqueue", "Ada", "--fresh", "--wait")
+    await hand.runtime.results.write(generation.id, [("Ada", generation.lists["Ada"])], 60)
+    await run("hide", first)
+    await run("hide", second, "--for", "Ada")
+    [printed] = (await run("show", "Ada", "--json")).objects
+    [event] = printed["recent"]
+    assert (event["item"], event["title"], event["type"]) == (ITEMS[0], f"The {ITEMS[0]}", "view")
+    assert (event["role"], event["weight"], event["time_ms"]) == ("signal", 2.0, 1_767_355_200_000)
+    assert printed["hidden"] == [second]
+    assert {place["item"]: place["why"] for place in printed["withheld"]}[first] == "hidden from everybody"
+    assert not {first, second} & {place["item"] for place in printed["items"]}
+    shown = (await run("show", "Ada")).out
+    assert "\nSince that import: 1 event\n" in shown
+    assert "view   2026-01-02" in shown
+    assert "\nHidden from them: " in shown
+    assert "\nLeft out now\n" in shown
+
+
+async def test_show_knows_a_new_user_by_events(run: Run, generation: Generation) -> None:
+    """Without a history in the data."""
+    await run("record", "somebody new", ITEMS[0])
+    shown = (await run("show", "somebody new")).out
+    assert shown.startswith("User somebody new had 0 items\n\nSince that import: 1 event\n")
+
+
 async def test_show_of_an_empty_history_says_so(run: Run, generation: Generation, hand: Hand) -> None:
     """They get the popular list; an unreadable list counts as missing."""
     user = "with an empty history"

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.client.recording import Event
 from reckoner.producer.client.status import FEW
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import NightOptions
@@ -119,6 +120,22 @@ async def test_workers_queue_and_generations_are_reported(
     assert "   200 MiB   draining, 2 jobs left\n" in shown
     assert "trouble       shop-2-4712-b946: The store is away.\n" in shown
     assert " s, 1 more\n" in shown
+
+
+async def test_events_and_hidden_items_are_counted(commands: CommandLine, reckoner: OpenReckoner, redis: Redis) -> None:
+    """A line each, only where there are some."""
+    names = ("events", "hidden", "stale")
+    assert not [line for line in commands.call("status").out.splitlines() if line.startswith(names)]
+    await reckoner.record_many([Event("u", "i"), Event("v", "i")])
+    await reckoner.hide_items(["i"])
+    await reckoner.hide("u", "j")
+    [told] = commands.call("status", "--json").objects
+    assert (told["events"], told["hidden_items"], told["stale_lists"]) == (2, 1, 1)
+    assert [line for line in commands.call("status").out.splitlines() if line.startswith(names)] == [
+        "events        2 since the import of the live lists",
+        "hidden        1 item, see `reckoner hidden`",
+        "stale         1 list to compute again",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "recommend": ("u",),
     "recommend_for": (["i"],),
     "recommend_many": (["u"],),
+    "recent": ("u",),
     "record": ("u", "i"),
     "record_many": ([Event("u", "i")],),
     "reset_tags": ("i",),

@@ -119,7 +119,7 @@ async def test_where_all_is_well_each_line_is_ok(settings: Settings, fitted: Wor
     assert {line.partition(" ")[0] for line in ended.out.splitlines()} == {"ok"}
     shown = commands.call("doctor", "--json").objects
     assert [line["check"] for line in shown] == [
-        *("settings", "redis", "eviction", "persistence", "clock", "memory", "writing", "pubsub"),
+        *("settings", "redis", "eviction", "persistence", "clock", "memory", "events", "writing", "pubsub"),
         *("workers", "release", "stores", "queue", "generation", "lists", "freshness", "night", "dead letters"),
         *("store", "owner", "space", "snapshot", "artifacts"),
     ]
@@ -148,6 +148,18 @@ async def test_a_server_that_may_lose_jobs_is_reported(settings: Settings, own: 
     assert "MiB in use of 1.0 MiB. Raise maxmemory" in found["memory"]
     assert "memory is full. Raise maxmemory" in found["writing"]
     assert "eviction" not in found
+
+
+async def test_a_stream_of_events_that_is_nearly_full_is_reported(settings: Settings, fitted: World) -> None:
+    """Before `record` refuses."""
+    settings = msgspec.structs.replace(settings, max_events=5)
+    async with Reckoner(settings.redis_url, prefix=settings.prefix, max_events=5) as reckoner:
+        for item, wrongs in (("a", 0), ("b", 0), ("c", 0), ("d", 1)):
+            await reckoner.record("u", item)
+            assert ("events" in wrong(await examined(settings))) == wrongs
+    found = wrong(await examined(settings))["events"]
+    assert found.startswith("4 recorded events of at most 5 are not in the live lists' snapshot; above that, ")
+    assert "Run `reckoner import --events`" in found
 
 
 async def test_a_server_that_refuses_writes_is_reported(settings: Settings, own: Any, tmp_path: Path) -> None:
