@@ -207,6 +207,11 @@ def _about_rows(report: "ReadReport") -> "Iterator[str]":
     yield from _reasons(report.rejected, report.unit)
     if report.items_file is not None:
         yield from _reasons(report.items_file.rejected, report.items_file.unit, " of the items file")
+    if report.replaced_mark is not None:
+        yield (
+            f"The current snapshot had recorded events up to {report.replaced_mark}, and this one has the rows of the "
+            "source only. To have events too, use --events; if the source has them, use --source-has-events."
+        )
     if report.events is not None and report.events.bad:
         place = f"{report.events.first_bad}{', ...' if report.events.bad > 1 else ''}"
         yield f"{format_count(report.events.bad, 'event')} bad: the entry of the stream is invalid ({place})"

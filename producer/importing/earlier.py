@@ -19,7 +19,7 @@ from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.reading.columns import USUAL_NAMES, ChosenColumns
 from reckoner.producer.importing.reading.databases import Query
 from reckoner.producer.importing.reading.sources import Origin
-from reckoner.shared.errors import SourceError, UsageError
+from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, SourceError, UsageError
 from reckoner.shared.serving.events import BEGINNING, Mark, parse_mark
 from reckoner.shared.store.catalogue import ALWAYS, FOR_EVER
 from reckoner.shared.store.identifiers import TextTable
@@ -209,6 +209,17 @@ def find_earlier(
     if isinstance(source, Query):
         source.require_no_parameter()
     return source, earlier
+
+
+def current_mark(store: Store | None) -> str:
+    """The mark of the current snapshot; empty without any, or where it is damaged or gone."""
+    current = store.current_snapshot() if store else None
+    if store is None or current is None:
+        return ""
+    try:
+        return open_snapshot(store.fetch(KIND, current)).mark
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return ""
 
 
 def _texts(table: TextTable) -> pa.Array:

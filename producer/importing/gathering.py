@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reckoner.producer.importing.earlier import Earlier, find_earlier
+from reckoner.producer.importing.earlier import Earlier, current_mark, find_earlier
 from reckoner.producer.importing.gate import NO_ROWS, RowCounts, Size
 from reckoner.producer.importing.item_file import (
     ItemColumns,
@@ -108,6 +108,8 @@ class Gathered:
     """The rule by which repeats were merged."""
     earlier: Earlier | None = None
     events: RecordedEvents | None = None
+    replaced_mark: str = ""
+    """The mark of the current snapshot, where the rows replace it and events were not looked at."""
     row_in_header: str | None = None
     facts: ItemFacts = field(default_factory=ItemFacts)
     """What is known of items."""
@@ -174,6 +176,7 @@ class Gathered:
             "unused_types": find_types(checker.chosen, self.table.columns),
             "form": self.table.form,
             "events": self.events.report() if self.events else None,
+            "replaced_mark": self.replaced_mark or None,
         }
 
 
@@ -198,6 +201,7 @@ def gather(
     source, earlier = find_earlier(source, store, append=options.append, since=options.since)
     rules, repeats = options.rules, options.repeats or (earlier.repeats if earlier else "last")
     rules.check(repeats, append=options.append, columns=options.columns)
+    replaced_mark = "" if options.append or options.read_events else current_mark(store)
     events = options.read_events and options.read_events(progress, earlier.mark if earlier else BEGINNING)
     with contextlib.ExitStack() as stack:
 
@@ -246,6 +250,7 @@ def gather(
         repeats=repeats,
         earlier=earlier,
         events=events,
+        replaced_mark=replaced_mark,
         row_in_header=row_in_header,
         facts=facts,
         items_file=items_file,

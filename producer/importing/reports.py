@@ -61,6 +61,8 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the items file had, if one was given."""
     events: EventsReport | None = None
     """The recorded events, if they were looked at."""
+    replaced_mark: str | None = None
+    """The mark of the current snapshot, if its recorded events may be missing from now on."""
     unused_types: str | None = None
     """A column that seems to have event types but is not used."""
     refused: list[str] = []

@@ -43,7 +43,8 @@ async def test_the_users_of_the_page_have_all_rights_they_need_and_no_others(tmp
         await system.ready(1)
         commands = CommandLine(home=system.home, redis_url=url)
         for command in (
-            ("import", str(pairs)), ("fit",), ("batch",), ("enqueue", "üser 001", "--wait"), ("get", "üser 002"),
+            ("import", str(pairs)), ("import", "--events"), ("fit",), ("batch",),
+            ("enqueue", "üser 001", "--wait"), ("get", "üser 002"),
             ("status",), ("fit", "--neighbours", "7"), ("batch",), ("status",),
         ):  # fmt: skip
             ended = await asyncio.to_thread(commands.call, *command)

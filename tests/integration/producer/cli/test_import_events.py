@@ -78,6 +78,18 @@ async def test_a_source_that_has_the_events_gets_their_mark(
     assert "/no/such/file.csv" not in ended.err
 
 
+async def test_a_source_alone_says_which_events_it_replaces(
+    commands: CommandLine, events: Events, store: DirectoryStore, bought: str
+) -> None:
+    """Each time that they may go; not where rows are appended, or events were looked at."""
+    mark = await record(events, ("cyd", "mug"))
+    kept = [(option, False) for option in ("--events", "--append", "--source-has-events")]
+    for option, says in [*kept, ("--dry-run", True), ("--json", True), ("--json", False)]:
+        ended = commands.call("import", bought, option)
+        assert (ended.code, f"The current snapshot had recorded events up to {mark}, " in ended.err) == (0, says)
+    assert current(store).mark == ""
+
+
 async def test_a_dry_run_counts_the_events(commands: CommandLine, events: Events, tmp_path: Path) -> None:
     """There need be no store, and none is made."""
     mark = await record(events, ("cyd", "mug"), ("cyd", "mug"), ("cyd", "tea"))
