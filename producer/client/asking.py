@@ -9,6 +9,7 @@ from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.serving.results import Results
 from reckoner.shared.store.model_config import config_of, model_id
+from reckoner.shared.wire.filters import Filter
 from reckoner.shared.wire.shapes import (
     REPLY,
     SPEC,
@@ -17,6 +18,7 @@ from reckoner.shared.wire.shapes import (
     BasketSpec,
     ClickSpec,
     EvaluationSpec,
+    FilteredResult,
     FitSpec,
     Lane,
     QuestionSpec,
@@ -47,11 +49,16 @@ class Asking:
         self._results = results
         self._waiting = waiting
 
-    async def create(self, users: Sequence[str], generation: str, lane: Lane) -> list[str]:
-        """Create or join a job for each user's list; returns the jobs' ids."""
-        join = self._flows.keys.join_user
-        specs = [UserSpec(user, generation) for user in users]
-        return await self._creating.create(specs, [join(generation, user) for user in users], lane, self._most_queued)
+    async def create(
+        self, users: Sequence[str], generation: str, lane: Lane, wanted: Filter | None = None
+    ) -> list[str]:
+        """Create or join a job for each user's list, maybe with a filter; returns the jobs' ids."""
+        keys, specs = self._flows.keys, [UserSpec(user, generation, wanted) for user in users]
+        if wanted is None:
+            joins = [keys.join_user(generation, user) for user in users]
+        else:
+            joins = [keys.join_filtered(generation, SPEC.encode(spec)) for spec in specs]
+        return await self._creating.create(specs, joins, lane, self._most_queued)
 
     async def create_fit(self, spec: FitSpec, generation: str) -> str:
         """Create or join the job that fits a model; returns its id."""
@@ -71,9 +78,9 @@ class Asking:
         return (await self._creating.create([spec], [join], lane, self._most_queued))[0]
 
     async def lists(
-        self, users: Sequence[str], generation: str, *, fresh: bool
+        self, users: Sequence[str], generation: str, *, fresh: bool, wanted: Filter | None = None
     ) -> tuple[dict[str, Result | None], dict[str, Flow | None]]:
-        """Create jobs for users' lists, wait for them, and read the lists.
+        """Create jobs for users' lists, maybe with a filter, wait for them, and read the lists.
 
         Returns:
             The lists, None for a user who is not in the data; and the flows of the users whose job did not succeed,
@@ -83,11 +90,11 @@ class Asking:
             RedisUnavailableError: Redis was away for longer than a minute.
         """
         users, found, failed = list(dict.fromkeys(users)), dict[str, Result | None](), dict[str, Flow | None]()
-        create = partial(self.create, generation=generation, lane="click")
+        create = partial(self.create, generation=generation, lane="click", wanted=wanted)
         jobs = await create(users)
         for left in reversed(range(MAX_ASKS)):
             states = {job: state async for job, state in self._waiting.ends(jobs)}
-            results = await retry_while_away(partial(self._results.read, generation, users))
+            results = await retry_while_away(partial(self._read, generation, users, wanted))
             found |= zip(users, results, strict=True)
             # The flow of a job whose list is there need not be read.
             open_jobs = {u: j for u, j in zip(users, jobs, strict=True) if states[j] != "done" or found[u] is None}
@@ -99,6 +106,11 @@ class Asking:
             jobs = await retry_while_away(partial(create, users))
         return found, failed | dict.fromkeys(users)
 
+    async def _read(self, generation: str, users: Sequence[str], wanted: Filter | None) -> Sequence[Result | None]:
+        if wanted is None:
+            return await self._results.read(generation, users)
+        return await self._results.read_filtered([UserSpec(user, generation, wanted) for user in users])
+
     async def flows_of(self, jobs: Sequence[str]) -> list[Flow | None]:
         """The flows of jobs, None for one that Redis has lost or that is unreadable."""
         flows = await retry_while_away(partial(self._flows.load_many, jobs)) if jobs else []
@@ -107,25 +119,28 @@ class Asking:
     async def create_basket(self, spec: BasketSpec, lane: Lane) -> str:
         """Create or join the job for a basket's list; returns its id."""
         join = self._flows.keys.join_basket(spec.generation, spec.items, ordered=spec.ordered)
+        if spec.filter is not None:
+            join = self._flows.keys.join_filtered(spec.generation, SPEC.encode(spec))
         return await self._create_one(spec, join, lane)
 
-    async def basket(self, spec: BasketSpec) -> BasketResult:
-        """A basket's list, computed first if it is not in the cache.
+    async def basket(self, spec: BasketSpec) -> BasketResult | FilteredResult:
+        """A basket's list, computed now.
 
         Raises:
             FlowFailedError: the job failed.
             RedisUnavailableError: Redis was away for longer than a minute.
         """
-        read = partial(self._results.read_basket, spec)
-        result = await read()
         for _ in range(MAX_ASKS):
+            await self._succeeded(partial(self.create_basket, spec, "click"), "The job for the basket")
+            result = await retry_while_away(partial(self._read_basket, spec))
             if result is not None:
                 return result
-            await self._succeeded(partial(self.create_basket, spec, "click"), "The job for the basket")
-            result = await retry_while_away(read)
-        if result is None:
-            raise FlowFailedError("The basket's list was computed, but is missing from the cache. Is Redis full?")
-        return result
+        raise FlowFailedError("The basket's list was computed, but is missing from the cache. Is Redis full?")
+
+    async def _read_basket(self, spec: BasketSpec) -> BasketResult | FilteredResult | None:
+        if spec.filter is None:
+            return await self._results.read_basket(spec)
+        return (await self._results.read_filtered([spec]))[0]
 
     async def question(self, spec: QuestionSpec) -> Reply:
         """The answer to a question.

@@ -47,6 +47,11 @@ class CachingResults(Results):
             self.forget_pointer()
         return (await self.read_current([]))[0]
 
+    @property
+    def kept_record(self) -> "Record | None":
+        """The record that was current when the pointer was last read."""
+        return self._record
+
     def forget_pointer(self) -> None:
         """Read the pointer again at the next call."""
         self._asked = -math.inf

@@ -13,7 +13,7 @@ from reckoner.producer.client.deadlines import Deadlines
 from reckoner.shared.errors import ClientClosedError, UsageError, WaitTimeoutError
 from reckoner.shared.ids import require_id, shown
 from reckoner.shared.redis.connections import unavailable
-from reckoner.shared.wire.shapes import Lane
+from reckoner.shared.wire.shapes import Lane, Record
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # The default timeout in seconds of a call that only reads or writes Redis.
 ASK_S = 10.0
+# The default number of places.
+DEFAULT_N = 10
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -128,6 +130,21 @@ def require_number(what: str, number: int, most: int) -> None:
     """
     if not 1 <= number <= most:
         raise UsageError(f"{what} is {number:,}, but must be from 1 to {most:,}.")
+
+
+def places_wanted(n: int | None, record: Record) -> int:
+    """The number of places to read of lists: `n`, or at most ten by default.
+
+    Raises:
+        UsageError: `n` is below 1 or above the length of the lists.
+    """
+    length = record.options.list_length
+    if n is not None and not 1 <= n <= length:
+        raise UsageError(
+            f"n is {n}, but must be from 1 to {length}, the length of the cached lists. For longer lists, set "
+            "RECKONER_LIST_LENGTH and fit again."
+        )
+    return min(DEFAULT_N, length) if n is None else n
 
 
 def require_lane(lane: str) -> None:

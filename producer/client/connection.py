@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from reckoner.producer.client.asking import Asking
 from reckoner.producer.client.caching import CachingResults
 from reckoner.producer.client.deadlines import Deadlines
+from reckoner.producer.client.filtering import Filtering
 from reckoner.producer.client.questions import Questions
 from reckoner.producer.client.recording import Recording
 from reckoner.producer.client.tagging import Tagging
@@ -49,6 +50,7 @@ class Client:
         creating = Flows(cast("Redis", self._reading), self.keys, first_look_s)
         self.asking = Asking(self.flows, creating, self.results, self.waiting, max_queued)
         self.tagging = Tagging(self.results)
+        self.filtering = Filtering(self.results, self.asking)
         self.questions = Questions(self.asking, self.results)
         self.events = Events(self.redis, self.keys, first_look_s, max_events)
         # Not over the connection for reads: it sends a script again, which would count an event twice.

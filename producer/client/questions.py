@@ -66,7 +66,7 @@ class Questions:
     async def basket(self, basket: list[str], n: int, record: Record) -> BasketAnswer:
         """The first `n` places of a basket's list; an empty basket gets the popular list without a job."""
         spec = basket_spec(basket, record) if basket else None
-        result = await self._asking.basket(spec) if spec else None
+        result = (await self._results.read_basket(spec) or await self._asking.basket(spec)) if spec else None
         hidden = await self._results.hidden.current()
         [(source, items, left_out)] = await self._results.lists(Reading([result], [basket], hidden.items), n, record)
         return BasketAnswer(

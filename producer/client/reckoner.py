@@ -22,8 +22,10 @@ from reckoner.producer.client.answers import (
 from reckoner.producer.client.asking import job_error
 from reckoner.producer.client.calls import (
     ASK_S,
+    DEFAULT_N,
     deadline,
     deadline_after,
+    places_wanted,
     require_ids,
     require_lane,
     require_number,
@@ -50,12 +52,11 @@ from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
 from reckoner.shared.list_names import POPULAR, require_fallback
 from reckoner.shared.serving.results import Answer, Reading
+from reckoner.shared.wire.filters import Filter, filter_of
 from reckoner.shared.wire.shapes import MAX_ITEMS, BasketResult, Lane, Record, Result
 
 # The event types of an application that names none.
 BUILT_IN_TYPES = EventTypes()
-# The default number of places.
-DEFAULT_N = 10
 
 
 class Reckoner:
@@ -141,7 +142,7 @@ class Reckoner:
             if found is None:
                 raise GenerationUnknownError
             record = found
-        return record, _places(n, record)
+        return record, places_wanted(n, record)
 
     async def _report(self, job: str) -> JobReport:
         flow = await self._client.flows.load(job)
@@ -211,7 +212,15 @@ class Reckoner:
         return asked
 
     async def recommend(
-        self, user: str, n: int | None = None, *, timeout: float | None = None, fresh: bool = False
+        self,
+        user: str,
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = None,
+        fresh: bool = False,
     ) -> Answer:
         """The first `n` places of a user's list, computed by the workers if it is not in the cache.
 
@@ -225,25 +234,45 @@ class Reckoner:
             QueueFullError: the click lane is full.
             WaitTimeoutError: the list was not ready in time; the job continues.
         """
-        return (await self.recommend_many([user], n, timeout=timeout, fresh=fresh))[0]
+        some = await self.recommend_many(
+            [user], n, only=only, without=without, exclude=exclude, timeout=timeout, fresh=fresh
+        )
+        return some[0]
 
     @translates_redis_errors
     async def recommend_many(
-        self, users: Sequence[str], n: int | None = None, *, timeout: float | None = None, fresh: bool = False
+        self,
+        users: Sequence[str],
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = None,
+        fresh: bool = False,
     ) -> list[Answer]:
         """The first `n` places of users' lists, computed by the workers if they are not in the cache.
+
+        With a filter (see `get_many`) they compute the lists for which the cached ones do not suffice.
 
         Raises:
             FlowFailedError: a job failed; see `recommend` for other errors.
             FlowCancelledError: a job was cancelled.
         """
-        answers, failed = await self._computed(users, n, fresh=fresh)
+        wanted = filter_of(only=only, without=without, exclude=exclude) if only or without or exclude else None
+        answers, failed = await self._computed(users, n, fresh=fresh, wanted=wanted)
         for user, flow in failed.items():
             raise job_error(f"The job for user {user}", flow)
         return answers
 
     async def _computed(
-        self, users: Sequence[str], n: int | None = None, *, fresh: bool = False, record: Record | None = None
+        self,
+        users: Sequence[str],
+        n: int | None = None,
+        *,
+        fresh: bool = False,
+        record: Record | None = None,
+        wanted: Filter | None = None,
     ) -> tuple[list[Answer], dict[str, Flow | None]]:
         """Like `recommend_many`, but returns failed jobs; for the generation of `record`, or the current one.
 
@@ -251,10 +280,12 @@ class Reckoner:
             The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
         require_ids("user", users)
+        if wanted is not None:
+            return await self._client.filtering.computed(users, n, wanted, fresh=fresh, record=record)
         results = self._client.results
         if record is None or n is None:
             record, reading = await results.read_current(users)
-            n = _places(n, record)
+            n = places_wanted(n, record)
         else:
             reading = await results.read_shown(record.generation, users)
         found: dict[str, Result | BasketResult | None] = dict(zip(users, reading.results, strict=True))
@@ -273,7 +304,14 @@ class Reckoner:
 
     @translates_redis_errors
     async def recommend_for(
-        self, items: Sequence[str], n: int | None = None, *, timeout: float | None = None
+        self,
+        items: Sequence[str],
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = None,
     ) -> BasketAnswer:
         """The first `n` places of the list for a basket, that is, for an unknown user with these items.
 
@@ -285,6 +323,9 @@ class Reckoner:
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
         basket = as_basket(items)
+        if only or without or exclude:
+            wanted = filter_of(only=only, without=without, exclude=exclude)
+            return await self._client.filtering.basket(basket, n, wanted)
         record, n = await self._reach(n)
         return await self._client.questions.basket(basket, n, record)
 
@@ -536,29 +577,63 @@ class Reckoner:
             yield job, (await self._client.asking.flows_of([job]))[0] if state else None
 
     @translates_redis_errors
-    async def get(self, user: str, n: int | None = None, *, timeout: float | None = ASK_S) -> Answer:
+    async def get(
+        self,
+        user: str,
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = ASK_S,
+    ) -> Answer:
         """A user's cached list, or the popular one; see `get_many`."""
         # Not by `get_many`: each step between takes a hundredth of a hit.
         require_id("user", user)
+        if only or without or exclude:
+            wanted = filter_of(only=only, without=without, exclude=exclude)
+            return (await self._client.filtering.read([user], n, wanted))[0]
         results = self._client.results
         record, found = await results.read_current([user])
-        return (await results.complete([user], found, _places(n, record), record))[0]
+        return (await results.complete([user], found, places_wanted(n, record), record))[0]
 
     @translates_redis_errors
     async def get_many(
-        self, users: Sequence[str], n: int | None = None, *, timeout: float | None = ASK_S
+        self,
+        users: Sequence[str],
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = ASK_S,
     ) -> list[Answer]:
         """The cached lists, or the popular list for users without one; creates no jobs.
 
+        Args:
+            users: Their ids.
+            n: The number of places, at most ten by default.
+            only: Tags. Items without any of them are left out, if there are some.
+            without: Tags. Items with any of them are left out.
+            exclude: Items to leave out.
+            timeout: In seconds.
+
+        A filtered answer has what passes of the cached lists, so it may have fewer than `n` places: `recommend_many`
+        computes the others. If nothing passes, it has what passes of a list for all users; see `source`.
+
         Raises:
             NothingFittedError: no model was fitted yet.
-            UsageError: `n` is below 1 or above the length of the lists, or a user's id is invalid (`require_id`).
+            UsageError: `n` is below 1 or above the length of the lists, a user's id is invalid (`require_id`), or the
+                filter is: it has up to 100 tags and 1,000 items.
             WaitTimeoutError: Redis did not answer in time.
         """
         require_ids("user", users)
+        if only or without or exclude:
+            wanted = filter_of(only=only, without=without, exclude=exclude)
+            return await self._client.filtering.read(users, n, wanted)
         results = self._client.results
         record, found = await results.read_current(users)
-        return await results.complete(users, found, _places(n, record), record)
+        return await results.complete(users, found, places_wanted(n, record), record)
 
     @translates_redis_errors
     async def job(self, job: str, *, timeout: float | None = ASK_S) -> JobReport:
@@ -591,21 +666,6 @@ class Reckoner:
         more, under_way = await self._client.runs.curtail((await self.operator.run(run_id, timeout=None)).run)
         flows = await self._client.flows.load_many(under_way)
         return any([more, *[await self._client.flows.cancel(flow) for flow in flows if flow is not None]])
-
-
-def _places(n: int | None, record: Record) -> int:
-    """The number of places to read of lists: `n`, or at most ten by default.
-
-    Raises:
-        UsageError: `n` is below 1 or above the length of the lists.
-    """
-    length = record.options.list_length
-    if n is not None and not 1 <= n <= length:
-        raise UsageError(
-            f"n is {n}, but must be from 1 to {length}, the length of the cached lists. For longer lists, set "
-            "RECKONER_LIST_LENGTH and fit again."
-        )
-    return min(DEFAULT_N, length) if n is None else n
 
 
 def _asked(users: Sequence[str], cached: Sequence[object], jobs: Iterator[str]) -> list[Enqueued]:

@@ -20,8 +20,8 @@ from reckoner.producer.client.answers import (
     UserHistory,
 )
 from reckoner.producer.client.background import Background
-from reckoner.producer.client.calls import ASK_S
-from reckoner.producer.client.reckoner import BUILT_IN_TYPES, DEFAULT_N, Reckoner
+from reckoner.producer.client.calls import ASK_S, DEFAULT_N
+from reckoner.producer.client.reckoner import BUILT_IN_TYPES, Reckoner
 from reckoner.producer.client.recording import Event, Recorded
 from reckoner.producer.client.sync_operator import SyncOperator
 from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
@@ -134,7 +134,15 @@ class SyncReckoner:
         )
 
     def recommend(
-        self, user: str, n: int | None = None, *, timeout: float | None = None, fresh: bool = False
+        self,
+        user: str,
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = None,
+        fresh: bool = False,
     ) -> Answer:
         """The first `n` places of a user's list, computed by the workers if it is not in the cache.
 
@@ -148,21 +156,46 @@ class SyncReckoner:
             QueueFullError: the click lane is full.
             WaitTimeoutError: the list was not ready in time; the job continues.
         """
-        return self._background.run(lambda client: client.recommend(user, n, timeout=timeout, fresh=fresh))
+        return self._background.run(
+            lambda client: client.recommend(
+                user, n, only=only, without=without, exclude=exclude, timeout=timeout, fresh=fresh
+            )
+        )
 
     def recommend_many(
-        self, users: Sequence[str], n: int | None = None, *, timeout: float | None = None, fresh: bool = False
+        self,
+        users: Sequence[str],
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = None,
+        fresh: bool = False,
     ) -> list[Answer]:
         """The first `n` places of users' lists, computed by the workers if they are not in the cache.
+
+        With a filter (see `get_many`) they compute the lists for which the cached ones do not suffice.
 
         Raises:
             FlowFailedError: a job failed; see `recommend` for other errors.
             FlowCancelledError: a job was cancelled.
         """
-        return self._background.run(lambda client: client.recommend_many(users, n, timeout=timeout, fresh=fresh))
+        return self._background.run(
+            lambda client: client.recommend_many(
+                users, n, only=only, without=without, exclude=exclude, timeout=timeout, fresh=fresh
+            )
+        )
 
     def recommend_for(
-        self, items: Sequence[str], n: int | None = None, *, timeout: float | None = None
+        self,
+        items: Sequence[str],
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = None,
     ) -> BasketAnswer:
         """The first `n` places of the list for a basket, that is, for an unknown user with these items.
 
@@ -173,7 +206,9 @@ class SyncReckoner:
             UsageError: `items` is a single string, too many or too long, or an id is invalid.
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
-        return self._background.run(lambda client: client.recommend_for(items, n, timeout=timeout))
+        return self._background.run(
+            lambda client: client.recommend_for(items, n, only=only, without=without, exclude=exclude, timeout=timeout)
+        )
 
     def enqueue_for(
         self, items: Sequence[str], *, lane: Lane = "batch", timeout: float | None = ASK_S
@@ -362,19 +397,53 @@ class SyncReckoner:
         """
         return self._background.iterate(lambda client: client.wait(jobs, timeout=timeout))
 
-    def get(self, user: str, n: int | None = None, *, timeout: float | None = ASK_S) -> Answer:
+    def get(
+        self,
+        user: str,
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = ASK_S,
+    ) -> Answer:
         """A user's cached list, or the popular one; see `get_many`."""
-        return self._background.run(lambda client: client.get(user, n, timeout=timeout))
+        return self._background.run(
+            lambda client: client.get(user, n, only=only, without=without, exclude=exclude, timeout=timeout)
+        )
 
-    def get_many(self, users: Sequence[str], n: int | None = None, *, timeout: float | None = ASK_S) -> list[Answer]:
+    def get_many(
+        self,
+        users: Sequence[str],
+        n: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        timeout: float | None = ASK_S,
+    ) -> list[Answer]:
         """The cached lists, or the popular list for users without one; creates no jobs.
+
+        Args:
+            users: Their ids.
+            n: The number of places, at most ten by default.
+            only: Tags. Items without any of them are left out, if there are some.
+            without: Tags. Items with any of them are left out.
+            exclude: Items to leave out.
+            timeout: In seconds.
+
+        A filtered answer has what passes of the cached lists, so it may have fewer than `n` places: `recommend_many`
+        computes the others. If nothing passes, it has what passes of a list for all users; see `source`.
 
         Raises:
             NothingFittedError: no model was fitted yet.
-            UsageError: `n` is below 1 or above the length of the lists, or a user's id is invalid (`require_id`).
+            UsageError: `n` is below 1 or above the length of the lists, a user's id is invalid (`require_id`), or the
+                filter is: it has up to 100 tags and 1,000 items.
             WaitTimeoutError: Redis did not answer in time.
         """
-        return self._background.run(lambda client: client.get_many(users, n, timeout=timeout))
+        return self._background.run(
+            lambda client: client.get_many(users, n, only=only, without=without, exclude=exclude, timeout=timeout)
+        )
 
     def job(self, job: str, *, timeout: float | None = ASK_S) -> JobReport:
         """The state of a job.

@@ -17,6 +17,7 @@ from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import Value, ask, call
 from reckoner.shared.serving.generations import generation_id
 from reckoner.shared.store.model_config import config_of, model_id
+from reckoner.shared.wire.filters import Filter
 from reckoner.shared.wire.jobs import Split, encode_job
 from reckoner.shared.wire.shapes import (
     OUTCOME,
@@ -224,6 +225,8 @@ def _is_done(outcome: bytes) -> bool:
 def _join(keys: Keys, spec: Spec) -> str:
     """The key by which a job joins an unfinished one for the same."""
     match spec:
+        case UserSpec(filter=Filter()) | BasketSpec(filter=Filter()):
+            return keys.join_filtered(spec.generation, SPEC.encode(spec))
         case UserSpec():
             return keys.join_user(spec.generation, spec.user)
         case BasketSpec():

@@ -17,10 +17,13 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:flow:ID:partials` | hash, task index to partial | partial; dropped by end | unfinished |
 | `p:flow:ID:tasks` | hash, task index to who, when | partial | unfinished, ended |
 | `p:join:GENERATION:HASH`, `p:join:GENERATION:basket:HASH` | string, flow id | create, retry, end | unfinished |
+| `p:join:GENERATION:filtered:HASH` | string, flow id | the same | unfinished |
 | `p:join:GENERATION:question:HASH`, `p:join:fit:GENERATION` | string, flow id | the same | unfinished |
 | `p:join:model:MODEL`, `p:join:evaluation:HASH` | string, flow id | the same | unfinished |
 | `p:rec:GENERATION:USER` | string, JSON | reduce | `RECKONER_RESULT_TTL_S`, or until forget |
 | `p:basket:GENERATION:HASH` | string, JSON | reduce | an hour |
+| `p:filtered:GENERATION:FILTER:USER` | string, JSON, a list with a filter, by the filter's hash | reduce | an hour |
+| `p:filtered-basket:GENERATION:FILTER:HASH` | string, JSON, likewise | reduce | an hour |
 | `p:event-stream` | stream, each event's user and JSON | record, join_histories | for ever, until it is imported |
 | `p:recent:USER` | list, each of the user's events: its id, a space, JSON | the same | for ever, as its events |
 | `p:left:USER` | string, the items that lists leave out | the same, hide_for | for ever, as its events |
@@ -286,6 +289,10 @@ class Keys:
         """The flow that is under way for a basket."""
         return self._name("join", generation, "basket", basket_hash(items, ordered=ordered))
 
+    def join_filtered(self, generation: str, spec: bytes) -> str:
+        """The flow that is under way for a list with a filter, by its encoded spec."""
+        return self._name("join", generation, "filtered", sha256(spec).hexdigest()[:32])
+
     def join_question(self, generation: str, spec: bytes) -> str:
         """The flow that is under way for a question, by its encoded spec."""
         return self._name("join", generation, "question", sha256(spec).hexdigest()[:32])
@@ -352,6 +359,14 @@ class Keys:
     def basket(self, generation: str, items: Sequence[str], *, ordered: bool = False) -> str:
         """The cached list of a basket."""
         return self._name("basket", generation, basket_hash(items, ordered=ordered))
+
+    def filtered(self, generation: str, wanted: str, user: str) -> str:
+        """A user's cached list with a filter, by the filter's hash."""
+        return self._name("filtered", generation, wanted, user)
+
+    def filtered_basket(self, generation: str, wanted: str, items: Sequence[str], *, ordered: bool = False) -> str:
+        """The cached list of a basket with a filter."""
+        return self._name("filtered-basket", generation, wanted, basket_hash(items, ordered=ordered))
 
     def run(self, run_id: str) -> str:
         """A run's state."""

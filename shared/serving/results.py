@@ -19,7 +19,18 @@ from reckoner.shared.serving.snapshot_hashes import is_whole, write_hash
 from reckoner.shared.serving.stored_values import Read, StoredValues
 from reckoner.shared.serving.tags import Tags
 from reckoner.shared.wire.codecs import Codec
-from reckoner.shared.wire.shapes import BASKET, RESULT, BasketResult, BasketSpec, Record, Result, ScoredItem
+from reckoner.shared.wire.shapes import (
+    BASKET,
+    FILTERED,
+    RESULT,
+    BasketResult,
+    BasketSpec,
+    FilteredResult,
+    Record,
+    Result,
+    ScoredItem,
+    UserSpec,
+)
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -31,6 +42,7 @@ LEFT: Codec[set[str]] = Codec(set[str], "json")
 NOTHING: frozenset[str] = frozenset()
 
 BASKET_TTL_S = 3_600
+FILTERED_TTL_S = 3_600
 # Users whose lists are read in one round trip, so that the answer stays below some 10 MB.
 READ_AT_ONCE = 20 * SLICE
 
@@ -110,6 +122,11 @@ class Results:
         self.keys = keys
         self._redis = redis
         self._values = StoredValues(redis, keys, read)
+
+    @property
+    def chain(self) -> Sequence[str]:
+        """The names of the lists for readers without one."""
+        return self._chain or (POPULAR,)
 
     async def has_titles(self, snapshot: str) -> bool:
         """Whether a snapshot's titles are complete: they never expire then."""
@@ -195,6 +212,43 @@ class Results:
     def cached_basket(self, spec: BasketSpec, data: bytes) -> Cached:
         """A basket's encoded result, to be cached for an hour."""
         return Cached(self.keys.basket(spec.generation, spec.items, ordered=spec.ordered), data, BASKET_TTL_S)
+
+    def filtered_key(self, spec: UserSpec | BasketSpec) -> str:
+        """Where the list of a job with a filter is cached."""
+        wanted = spec.filter.key if spec.filter else ""
+        if isinstance(spec, UserSpec):
+            return self.keys.filtered(spec.generation, wanted, spec.user)
+        return self.keys.filtered_basket(spec.generation, wanted, spec.items, ordered=spec.ordered)
+
+    def cached_filtered(self, spec: UserSpec | BasketSpec, data: bytes) -> Cached:
+        """A filtered list, encoded, to be cached for an hour."""
+        return Cached(self.filtered_key(spec), data, FILTERED_TTL_S)
+
+    async def read_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
+        """Read filtered lists; an invalid one is quarantined and counts as a miss."""
+        names = [self.filtered_key(spec) for spec in specs]
+        values = await self._sliced("MGET", names)
+        found: list[FilteredResult | None] = []
+        for name, data in zip(names, values, strict=True):
+            result = await self._values.decode(FILTERED, "filtered list", name, name, data)
+            found.append(result)
+        return found
+
+    async def read_fresh_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
+        """The same, of those that are as a job would make them now, in one round trip; None for the others.
+
+        A list that holds items that were hidden since then counts as fresh.
+        """
+        users = [spec.user if isinstance(spec, UserSpec) else "" for spec in specs]
+        found, recents, tagging = await asyncio.gather(
+            self.read_filtered(specs), self._sliced("HMGET", users, [self.keys.recent_versions]), self.tags.version()
+        )
+        fresh: list[FilteredResult | None] = []
+        for spec, result, recent in zip(specs, found, recents, strict=True):
+            tagged = tagging if spec.filter and spec.filter.reads_tags else b""
+            versions = [(version or b"").decode(errors="replace") for version in (recent, tagged)]
+            fresh.append(result if result and [result.recent, result.tagging] == versions else None)
+        return fresh
 
     async def read_basket(self, spec: BasketSpec) -> BasketResult | None:
         """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""

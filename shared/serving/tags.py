@@ -1,5 +1,6 @@
 """The tags of items: those of the snapshot, and live changes beside them, which stay until they are reset."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,12 +45,25 @@ class Tags:
         """The tags of items now; without a snapshot, those that were changed live."""
         if not items:
             return []
-        live = await self._read("HMGET", self._keys.tagging, *items)
-        stored = await self._read("HMGET", self._keys.tags(snapshot), *items) if snapshot else [None] * len(items)
+        imported = self._keys.tags(snapshot) if snapshot else None
+        live, stored = await asyncio.gather(self._values(self._keys.tagging, items), self._values(imported, items))
         found = []
         for changed, data in zip(map(decoded, live), stored, strict=True):
             found.append(Tagged(changed, True) if changed is not None else Tagged(decoded(data) or [], False))
         return found
+
+    async def version(self) -> bytes:
+        """The version of the live changes, empty without any."""
+        [version] = await self._read("MGET", self._keys.tagging_version)
+        return version or b""
+
+    async def _values(self, key: str | None, items: Sequence[str]) -> list[bytes | None]:
+        """The fields of a hash, if there is one, a slice at a time; all are asked for at once."""
+        if key is None:
+            return [None] * len(items)
+        slices = (items[start : start + SLICE] for start in range(0, len(items), SLICE))
+        answers = await asyncio.gather(*(self._read("HMGET", key, *some) for some in slices))
+        return [value for values in answers for value in values]
 
     async def live(self) -> dict[str, list[str]]:
         """The tags of the items that were changed live."""

@@ -9,6 +9,7 @@ from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGH
 from reckoner.shared.event_types import Role
 from reckoner.shared.ids import MAX_ID_BYTES
 from reckoner.shared.wire.codecs import Codec, DigestCodec
+from reckoner.shared.wire.filters import Filter
 
 # `$` would allow a trailing newline.
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
@@ -41,11 +42,13 @@ UNKNOWN_USER = b"unknown user"
 Lane = Literal["click", "batch"]
 
 
-class UserSpec(Struct, frozen=True, tag="user", forbid_unknown_fields=True):
+class UserSpec(Struct, frozen=True, tag="user", forbid_unknown_fields=True, omit_defaults=True):
     """A job for one user."""
 
     user: OuterId
     generation: Id
+    filter: Filter | None = None
+    """The filter of the list, which is then cached beside the user's own."""
 
 
 class BlockSpec(Struct, frozen=True, tag="block", forbid_unknown_fields=True):
@@ -102,6 +105,8 @@ class BasketSpec(Struct, frozen=True, tag="basket", forbid_unknown_fields=True, 
     generation: Id
     ordered: bool = False
     """Whether the items are in the order of time, the oldest first, for a generation with recency."""
+    filter: Filter | None = None
+    """The filter of the list."""
 
     def __post_init__(self) -> None:
         if sum(len(item.encode()) for item in self.items) > MAX_BASKET_BYTES:
@@ -159,7 +164,9 @@ class Frozen(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     unknown: list[OuterId] = []
     """The items of a single user's events that are not in the snapshot, in the order of their bytes."""
     mask: PartName | None = None
-    """The part of the store with the hidden items."""
+    """The part of the store with the items that no list may hold: hidden ones, and those that a filter leaves out."""
+    tagging: bytes = b""
+    """The version of the live tags that a filter has read."""
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -247,6 +254,15 @@ class Result(Struct, frozen=True, omit_defaults=True):
     items: list[ScoredItem]
     unknown: list[str] = []
     """The items of the user's events that are not in the snapshot."""
+
+
+class FilteredResult(Result, frozen=True, omit_defaults=True):
+    """The cached list of a user or a basket with a filter, and the versions of what it was computed with."""
+
+    recent: str = ""
+    """The version of the user's recent history."""
+    tagging: str = ""
+    """The version of the live tags, if the filter has tags."""
 
 
 class BasketResult(Struct, frozen=True):
@@ -406,6 +422,7 @@ OUTCOME: Codec[Outcome] = Codec(Outcome)
 EVENT: Codec[Event] = Codec(Event, "json")
 RESULT: Codec[Result] = Codec(Result, "json")
 BASKET: Codec[BasketResult] = Codec(BasketResult, "json")
+FILTERED: Codec[FilteredResult] = Codec(FilteredResult, "json")
 REPLY: Codec[Reply] = Codec(Reply, "json")
 RECORD: Codec[Record] = Codec(Record, "json")
 HOLDING: Codec[Holding] = Codec(Holding, "json")

@@ -19,6 +19,7 @@ from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.events import Events
 from reckoner.shared.serving.hidden import Hidden
 from reckoner.shared.serving.results import Results
+from reckoner.shared.serving.tags import Tags
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.protocol import Store
@@ -119,7 +120,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         threads=threads,
         store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
         layouts=Layouts(layout_files, threads.blocking),
-        masks=Masks(Hidden(redis, keys), store, threads.use_store),
+        masks=Masks(Hidden(redis, keys), Tags(redis, keys), store, threads.use_store),
     )
 
 

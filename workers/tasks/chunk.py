@@ -90,9 +90,11 @@ def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot, frozen: Froz
     """The histories of a job's users, with their frozen events. A basket is one history with weights of 1."""
     if isinstance(spec, BasketSpec):
         items, places = known_items(spec, snapshot)
-        return Histories(np.array([0, items.size], np.int64), items, None, places if spec.ordered else None)
-    users = users_of(spec, block, snapshot)
-    histories = snapshot_histories(snapshot, users) if users else no_history(snapshot)
+        ptr = np.array([0, items.size], np.int64)
+        histories = Histories(ptr, items, None, places if spec.ordered else None)
+    else:
+        users = users_of(spec, block, snapshot)
+        histories = snapshot_histories(snapshot, users) if users else no_history(snapshot)
     return histories if frozen is None else with_recent(histories, frozen, snapshot.repeats)
 
 

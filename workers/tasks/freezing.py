@@ -7,7 +7,8 @@ from msgspec import UnsetType
 
 from reckoner.shared.serving.events import BEGINNING, LAST, Mark, Recent, parse_mark
 from reckoner.shared.store.snapshots import Snapshot
-from reckoner.shared.wire.shapes import BlockSpec, Frozen, Record, ScoringSpec, UserSpec
+from reckoner.shared.wire.shapes import BasketSpec, BlockSpec, Frozen, Record, ScoringSpec, UserSpec
+from reckoner.workers.runtime.masks import Mask
 from reckoner.workers.runtime.runtime import Runtime
 
 
@@ -20,13 +21,16 @@ async def freeze(
     """
     in_run = isinstance(spec, BlockSpec)
     frozen = _Freezing(snapshot, _mark(record.mark), _mark(record.events) if in_run else LAST)
-    mask = await (runtime.masks.of_run(snapshot, record) if in_run else runtime.masks.current(snapshot))
-    async for recent in _recent(runtime, spec, users, snapshot):
-        if isinstance(spec, UserSpec):
-            frozen.version = recent.version
-            frozen.add(0, recent)
-        elif (user := snapshot.users.find(recent.user)) is not None:
-            frozen.add(user - users.start, recent)
+    if isinstance(spec, BlockSpec):
+        mask = Mask(await runtime.masks.of_run(snapshot, record))
+        async for recent in _of_block(runtime, users, snapshot):
+            if (user := snapshot.users.find(recent.user)) is not None:
+                frozen.add(user - users.start, recent)
+    else:
+        mask = await runtime.masks.current(snapshot, spec.filter)
+        recent = await _of_job(runtime, spec)
+        frozen.version = recent.version
+        frozen.add(0, recent)
     return frozen.value(mask, with_unknown=isinstance(spec, UserSpec))
 
 
@@ -34,16 +38,20 @@ def _mark(text: str | UnsetType) -> Mark:
     return parse_mark(text) if text else BEGINNING
 
 
-def _recent(runtime: Runtime, spec: ScoringSpec, users: range, snapshot: Snapshot) -> AsyncIterator[Recent]:
-    """What is known of a job's users beside the snapshot."""
-    if isinstance(spec, BlockSpec) and users:
-        return runtime.events.recent(snapshot.users[users.start], snapshot.users[users.stop - 1])
-    return runtime.events.recent(spec.user) if isinstance(spec, UserSpec) else _nobody()
+async def _of_block(runtime: Runtime, users: range, snapshot: Snapshot) -> AsyncIterator[Recent]:
+    """What is known of a block's users beside the snapshot."""
+    if users:
+        async for recent in runtime.events.recent(snapshot.users[users.start], snapshot.users[users.stop - 1]):
+            yield recent
 
 
-async def _nobody() -> AsyncIterator[Recent]:
-    return
-    yield
+async def _of_job(runtime: Runtime, spec: UserSpec | BasketSpec) -> Recent:
+    """What is known of a user beside the snapshot, and the items that the job's filter leaves out."""
+    found = Recent("", b"", [], [])
+    if isinstance(spec, UserSpec):
+        async for recent in runtime.events.recent(spec.user):
+            found = recent
+    return found._replace(hides=[*found.hides, *spec.filter.exclude]) if spec.filter else found
 
 
 class _Freezing:
@@ -78,10 +86,10 @@ class _Freezing:
         elif counts:
             self._unknown.add(item)
 
-    def value(self, mask: str | None, *, with_unknown: bool) -> Frozen | None:
+    def value(self, mask: Mask, *, with_unknown: bool) -> Frozen | None:
         """What was collected, and a mask; None for nothing."""
         unknown = sorted(self._unknown) if with_unknown else []
-        if not self._rows and not unknown and not self.version and mask is None:
+        if not self._rows and not unknown and not self.version and not any(mask):
             return None
         items, weights, times, counting, left = zip(*self._rows, strict=True) if self._rows else ((),) * 5
         return Frozen(
@@ -94,5 +102,6 @@ class _Freezing:
             counting=np.array(counting, np.bool_).tobytes(),
             left=np.array(left, np.bool_).tobytes(),
             unknown=unknown,
-            mask=mask,
+            mask=mask.part,
+            tagging=mask.tagging,
         )

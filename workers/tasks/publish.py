@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from reckoner.shared.redis.scripts import Cached
 from reckoner.shared.store.snapshots import Snapshot
-from reckoner.shared.wire.shapes import BasketSpec, Outcome, Record, UserSpec
+from reckoner.shared.wire.shapes import BasketSpec, Frozen, Outcome, Record, UserSpec
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.encoding.lists import encode_lists, pack_lists
@@ -85,17 +85,36 @@ async def publish_block(runtime: Runtime, made: MadeLists, lease: Lease) -> Outc
 
 def user_list(runtime: Runtime, spec: UserSpec, best: Partial, snapshot: Snapshot, unknown: Sequence[str]) -> Cached:
     """One user's encoded list, to be cached, with the items of events that the snapshot does not know."""
-    data = encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
+    data = _list(best, snapshot)
     if unknown:
-        data = _with_unknown(data, unknown)
+        data = _with_fields(data, unknown=unknown)
     return Cached(runtime.keys.result(spec.generation, spec.user), data, runtime.settings.result_ttl_s)
 
 
 def basket_list(spec: BasketSpec, best: Partial, snapshot: Snapshot) -> bytes:
     """A basket's encoded list: that of a user, and the items that the snapshot does not know."""
-    unknown = [item for item in spec.items if snapshot.items.find(item) is None]
-    return _with_unknown(encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes(), unknown)
+    return _with_fields(_list(best, snapshot), unknown=_unknown(spec, snapshot))
 
 
-def _with_unknown(data: bytes, unknown: Sequence[str]) -> bytes:
-    return data.removesuffix(b"}") + b',"unknown":' + msgspec.json.encode(unknown) + b"}"
+def filtered_list(spec: UserSpec | BasketSpec, best: Partial, snapshot: Snapshot, frozen: Frozen) -> bytes:
+    """The encoded list of a user or a basket with a filter, and the versions of what it was computed with."""
+    unknown = _unknown(spec, snapshot) if isinstance(spec, BasketSpec) else frozen.unknown
+    fields = {
+        "unknown": unknown,
+        "recent": frozen.version.decode(errors="replace"),
+        "tagging": frozen.tagging.decode(errors="replace"),
+    }
+    return _with_fields(_list(best, snapshot), **{name: value for name, value in fields.items() if value})
+
+
+def _list(best: Partial, snapshot: Snapshot) -> bytes:
+    return encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
+
+
+def _unknown(spec: BasketSpec, snapshot: Snapshot) -> list[str]:
+    return [item for item in spec.items if snapshot.items.find(item) is None]
+
+
+def _with_fields(data: bytes, **fields: Sequence[str]) -> bytes:
+    more = msgspec.json.encode(fields)[1:] if fields else b"}"
+    return data.removesuffix(b"}") + (b"," if fields else b"") + more

@@ -19,6 +19,7 @@ from reckoner.shared.wire.shapes import (
     Best,
     BlockSpec,
     FitSpec,
+    Frozen,
     Outcome,
     Part,
     ScoringSpec,
@@ -33,7 +34,15 @@ from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.chunk import users_of
 from reckoner.workers.tasks.evaluate import join_evaluation, leaves_no_parts
 from reckoner.workers.tasks.fit import join_fit
-from reckoner.workers.tasks.publish import Block, MadeLists, basket_list, make_lists, publish_block, user_list
+from reckoner.workers.tasks.publish import (
+    Block,
+    MadeLists,
+    basket_list,
+    filtered_list,
+    make_lists,
+    publish_block,
+    user_list,
+)
 
 
 async def reduce(runtime: Runtime, flow: Flow, task: Reduce, lease: Lease) -> None:
@@ -154,10 +163,13 @@ async def _publish(
     length = record.places
     if not isinstance(spec, BlockSpec):
         best = merge(partials, length) if partials else NOTHING
-        if isinstance(spec, BasketSpec):
+        frozen = (flow.plan and flow.plan.frozen) or Frozen()
+        if spec.filter:
+            cached = runtime.results.cached_filtered(spec, filtered_list(spec, best, snapshot, frozen))
+        elif isinstance(spec, BasketSpec):
             return None, runtime.results.cached_basket(spec, basket_list(spec, best, snapshot))
-        frozen = flow.plan.frozen if flow.plan else None
-        cached = user_list(runtime, spec, best, snapshot, frozen.unknown if frozen else ())
+        else:
+            cached = user_list(runtime, spec, best, snapshot, frozen.unknown)
         # If the snapshot has changed meanwhile, a retry encodes the list again.
         await runtime.require_current(snapshot, closely=False)
         return None, cached

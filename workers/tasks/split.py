@@ -63,7 +63,7 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
         return Plan([0])
     users = range(0) if isinstance(spec, BasketSpec) else users_of(spec, block, snapshot)
     frozen = await freeze(runtime, spec, users, snapshot, record)
-    if isinstance(spec, UserSpec) and not users and (frozen is None or not frozen.counts):
+    if isinstance(spec, UserSpec) and not users and not (frozen and any(frozen.counting)):
         return Plan([0], frozen=frozen) if frozen and frozen.version else None
     model, chunks, tasks = await runtime.model(record.model), runtime.settings.chunks, runtime.settings.tasks_per_job
     if isinstance(spec, BlockSpec):

@@ -64,9 +64,9 @@ end
 redis.call('PEXPIRE', flow, ENDED_TTL_MS)
 redis.call('PEXPIRE', tasks, ENDED_TTL_MS)
 if state == 'failed' then
-  -- A retry needs the whole spec: the largest, a basket's, has less than 72 KiB.
+  -- A retry needs the whole spec: the largest, a basket's with a filter, has less than 144 KiB.
   add_letter(dead, 'kind', 'flow', 'id', id, 'of', kind or '', 'reason', reason, 'data',
-    string.sub(spec or '', 1, 73728), 'block', in_run and block or '')
+    string.sub(spec or '', 1, 147456), 'block', in_run and block or '')
 end
 if in_run then
   redis.call('HDEL', flight, block)

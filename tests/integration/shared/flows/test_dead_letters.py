@@ -8,6 +8,7 @@ from reckoner.shared.errors import LetterUnknownError, RetryRefusedError
 from reckoner.shared.flows.dead_letters import LETTERS_AT_ONCE, DeadLetters, Retried
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.wire.filters import Filter
 from reckoner.shared.wire.shapes import (
     SPEC,
     BasketSpec,
@@ -35,6 +36,8 @@ def join_of(hand: Hand, spec: ClickSpec | StoreSpec, generation: str) -> str:
     """The name under which the client asks for it."""
     keys = hand.runtime.keys
     match spec:
+        case UserSpec(filter=Filter()) | BasketSpec(filter=Filter()):
+            return keys.join_filtered(generation, SPEC.encode(spec))
         case UserSpec():
             return keys.join_user(generation, spec.user)
         case BasketSpec():
@@ -92,7 +95,7 @@ async def test_a_user_is_computed_by_a_new_flow(hand: Hand, world: World, letter
     assert await letters.newest(10) == []
 
 
-@pytest.mark.parametrize("kind", ["user", "basket", "similar", "history", "fit", "model", "evaluation"])
+@pytest.mark.parametrize("kind", ["user", "basket", "filtered", "similar", "history", "fit", "model", "evaluation"])
 async def test_a_retry_joins_and_is_joined(hand: Hand, world: World, letters: DeadLetters, kind: str) -> None:
     """Under the name by which everybody asks for the same, whatever kind it is."""
     generation = await hand.adopt(world)
@@ -100,6 +103,7 @@ async def test_a_retry_joins_and_is_joined(hand: Hand, world: World, letters: De
     specs: dict[str, tuple[ClickSpec | StoreSpec, str]] = {
         "user": (UserSpec("Ada", name), name),
         "basket": (BasketSpec(["item 01", "item 02"], name), name),
+        "filtered": (BasketSpec(["x" * 1024] * 63, name, filter=Filter(exclude=("y" * 1024,) * 63)), name),
         "similar": (SimilarSpec("item 01", None, name, 5), name),
         "history": (HistorySpec("Ada", name, 5), name),
         "fit": (

@@ -23,6 +23,7 @@ from reckoner.shared.wire.shapes import (
     BASKET,
     BEAT,
     EVENT,
+    FILTERED,
     HOLDING,
     OUTCOME,
     PARTIAL,
@@ -35,6 +36,7 @@ from reckoner.shared.wire.shapes import (
     BasketResult,
     Beat,
     Event,
+    FilteredResult,
     Holding,
     Outcome,
     Partial,
@@ -53,6 +55,7 @@ FORMATS: dict[str, tuple[Codec[Any], Any]] = {
     "basket": (BASKET, BasketResult),
     "beat": (BEAT, Beat),
     "event": (EVENT, Event),
+    "filtered": (FILTERED, FilteredResult),
     "holding": (HOLDING, Holding),
     "manifest": (Codec(Manifest, "json"), Manifest),
     "outcome": (OUTCOME, Outcome),
@@ -119,14 +122,14 @@ def test_bytes_of_every_release_are_decoded(golden: Golden) -> None:
         assert codec.encode(golden.value, *place) == golden.data
 
 
-@pytest.mark.parametrize("golden", golden("basket", "beat", "record", "result"))
+@pytest.mark.parametrize("golden", golden("basket", "beat", "filtered", "record", "result"))
 def test_a_field_that_a_later_release_adds_is_ignored(golden: Golden) -> None:
     """What readers and `status` read stays readable when there comes to be more of it."""
     more = golden.data.removesuffix(b"}") + b',"more":{"a":1}}'
     assert FORMATS[golden.name][0].decode(more) == golden.value
 
 
-@pytest.mark.parametrize("golden", golden("basket", "result"))
+@pytest.mark.parametrize("golden", golden("basket", "filtered", "result"))
 def test_an_element_that_a_later_release_adds_to_a_place_is_ignored(golden: Golden) -> None:
     """As docs/reading.md asks of every reader."""
     more = golden.data.replace(b'"],[', b'",1],[').replace(b'"]]', b'",{"a":1}]]')

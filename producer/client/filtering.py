@@ -1,0 +1,230 @@
+"""Lists with a filter: from the cached lists where these suffice, or else computed with the filter."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from reckoner.producer.client.answers import BasketAnswer
+from reckoner.producer.client.asking import Asking
+from reckoner.producer.client.caching import CachingResults
+from reckoner.producer.client.calls import places_wanted
+from reckoner.producer.client.questions import basket_spec
+from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.list_names import POPULAR
+from reckoner.shared.serving.results import Answer, Entry, Reading, Shown
+from reckoner.shared.wire.filters import Filter
+from reckoner.shared.wire.shapes import BasketResult, BasketSpec, FilteredResult, Record, Result, ScoredItem, UserSpec
+
+Tagged = Mapping[str, Collection[str]]
+
+
+class Choice(NamedTuple):
+    """The places of a list that may be shown, where they come from, and whether they are the best of all items."""
+
+    source: str
+    places: list[ScoredItem]
+    left_out: int
+    unknown: list[str]
+    suffices: bool
+
+
+class Filtering:
+    """Answers with a filter. A filtered list of `results` is used while what it was computed with is the same."""
+
+    def __init__(self, results: CachingResults, asking: Asking) -> None:
+        self._results = results
+        self._asking = asking
+
+    async def read(
+        self, users: Sequence[str], n: int | None, wanted: Filter, record: Record | None = None
+    ) -> list[Answer]:
+        """What the cache holds of users' lists, or a list for all users; creates no jobs."""
+        record, reading, filtered = await self._read(users, wanted, record)
+        n, rule = places_wanted(n, record), Rule(wanted)
+        chosen = await self._choose(reading, filtered, rule, record, n)
+        return _answers(users, chosen, await self._shown(chosen, reading, rule, record, n), record)
+
+    async def computed(
+        self, users: Sequence[str], n: int | None, wanted: Filter, *, fresh: bool, record: Record | None = None
+    ) -> tuple[list[Answer], dict[str, Flow | None]]:
+        """The lists of users, computed where the cached ones do not suffice, or always if `fresh`.
+
+        Returns:
+            The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
+        """
+        record, reading, filtered = await self._read(users, wanted, record)
+        n, rule = places_wanted(n, record), Rule(wanted)
+        chosen = dict(zip(users, await self._choose(reading, filtered, rule, record, n), strict=True))
+        left = dict(zip(users, reading.left, strict=True))
+        missing = [user for user, choice in chosen.items() if fresh or not choice.suffices]
+        failed: dict[str, Flow | None] = {}
+        if missing:
+            found, failed = await self._asking.lists(missing, record.generation, fresh=True, wanted=wanted)
+            lists = Reading([found.get(user) for user in missing], [left[user] for user in missing], reading.hidden)
+            chosen |= {user: _whole(lists, at, record, n) for at, user in enumerate(missing)}
+        done = [user for user in users if user not in failed]
+        some, reading = [chosen[user] for user in done], Reading([], [left[user] for user in done], reading.hidden)
+        return _answers(done, some, await self._shown(some, reading, rule, record, n), record), failed
+
+    async def basket(self, basket: list[str], n: int | None, wanted: Filter) -> BasketAnswer:
+        """The first `n` places of a basket's list; an empty basket gets a list for all users without a job."""
+        record, now = await asyncio.gather(self._results.current(), self._results.hidden.current())
+        n, rule, hidden = places_wanted(n, record), Rule(wanted), now.items
+        reading, choice, items = Reading([], [basket], hidden), Choice("cache", [], 0, [], True), list[str]()
+        if basket:
+            spec = basket_spec(basket, record)
+            choice, items = await self._basket(spec, reading, rule, record, n), spec.items
+        [(source, shown, left_out)] = await self._shown([choice], reading, rule, record, n)
+        return BasketAnswer(items, record.generation, source, shown, choice.unknown, left_out)
+
+    async def _basket(self, spec: BasketSpec, reading: Reading, rule: "Rule", record: Record, n: int) -> Choice:
+        wanted = BasketSpec(spec.items, spec.generation, spec.ordered, rule.wanted)
+        result, filtered = await asyncio.gather(
+            self._results.read_basket(spec), self._results.read_fresh_filtered([wanted])
+        )
+        [choice] = await self._choose(reading._replace(results=[result]), filtered, rule, record, n)
+        if not choice.suffices:
+            computed = await self._asking.basket(wanted)
+            choice = _whole(reading._replace(results=[computed]), 0, record, n)
+        return choice
+
+    async def _read(
+        self, users: Sequence[str], wanted: Filter, record: Record | None
+    ) -> tuple[Record, Reading, Sequence[FilteredResult | None]]:
+        """A generation's record, users' lists and those with the filter: one round trip if the pointer is kept."""
+        results = self._results
+        if record is not None:
+            reading, found = await asyncio.gather(
+                results.read_shown(record.generation, users), self._read_filtered(users, wanted, record)
+            )
+            return record, reading, found
+        guess = results.kept_record
+        if guess is None:
+            now, reading = await results.read_current(users)
+        else:
+            (now, reading), found = await asyncio.gather(
+                results.read_current(users), self._read_filtered(users, wanted, guess)
+            )
+        if guess is None or now.generation != guess.generation:
+            found = await self._read_filtered(users, wanted, now)
+        return now, reading, found
+
+    async def _read_filtered(
+        self, users: Sequence[str], wanted: Filter, record: Record
+    ) -> Sequence[FilteredResult | None]:
+        specs = [UserSpec(user, record.generation, wanted) for user in users]
+        return await self._results.read_fresh_filtered(specs)
+
+    async def _choose(
+        self, reading: Reading, filtered: Sequence[FilteredResult | None], rule: "Rule", record: Record, n: int
+    ) -> list[Choice]:
+        """For each result that with the filter, or else what passes of the other one."""
+        whole = reading._replace(results=filtered)
+        own = [[] if found else reading.visible(at) for at, found in enumerate(filtered)]
+        shown = [place for places in own for place in places]
+        tags, _ = await asyncio.gather(
+            self._tags([place.item for place in shown], rule, record),
+            # With the tags, so that they need no further round trip.
+            self._titles(chain(shown, *(whole.visible(at)[:n] for at in range(len(filtered)))), record),
+        )
+        return [
+            _whole(whole, at, record, n) if found else _part(reading.results[at], own[at], rule, tags, record, n)
+            for at, found in enumerate(filtered)
+        ]
+
+    async def _shown(
+        self, chosen: Sequence[Choice], reading: Reading, rule: "Rule", record: Record, n: int
+    ) -> list[Shown]:
+        """The first `n` places with titles; of a list for all users where there are none."""
+        is_whole = all(choice.places for choice in chosen)
+        fallback = [] if is_whole else await self._for_all(rule, reading.hidden, record)
+        titles = await self._titles(chain.from_iterable(choice.places[:n] for choice in chosen), record)
+        lists: list[Shown] = []
+        for choice, left in zip(chosen, reading.left, strict=True):
+            if choice.places:
+                entries = [
+                    Entry(place.item, place.score, place.because, titles.get(place.item), titles.get(place.because))
+                    for place in choice.places[:n]
+                ]
+                lists.append((choice.source, entries, choice.left_out))
+                continue
+            rest = ((name, [item for item in items if item not in left][:n]) for name, items in fallback)
+            name, items = next(((name, items) for name, items in rest if items), (POPULAR, []))
+            titles_of_all = await self._results.titles(record.snapshot, items)
+            common = [Entry(item, None, None, titles_of_all.get(item), None) for item in items]
+            lists.append((name, common, choice.left_out))
+        return lists
+
+    async def _for_all(self, rule: "Rule", hidden: Collection[str], record: Record) -> list[tuple[str, list[str]]]:
+        """What passes of the lists for all users: that of the filter's only tag, and the fallback."""
+        names = [f"{POPULAR}:{tag}" for tag in rule.only] if len(rule.only) == 1 else []
+        names = list(dict.fromkeys((*names, *self._results.chain, POPULAR)))
+        lists = await self._results.named_lists.read(record.snapshot, names)
+        found = [items or (record.popular if name == POPULAR else []) for name, items in zip(names, lists, strict=True)]
+        tags = await self._tags(list(chain.from_iterable(found)), rule, record)
+        return [
+            (name, [item for item in items if item not in hidden and rule.passes(item, tags.get(item, ()))])
+            for name, items in zip(names, found, strict=True)
+        ]
+
+    async def _tags(self, items: Sequence[str], rule: "Rule", record: Record) -> Tagged:
+        """The tags of items now, if the filter needs them."""
+        if not (rule.only or rule.without):
+            return {}
+        items = list(dict.fromkeys(items))
+        found = await self._results.tags.read(record.snapshot, items)
+        return {item: tags for item, (tags, _) in zip(items, found, strict=True)}
+
+    async def _titles(self, shown: Iterable[ScoredItem], record: Record) -> Mapping[str, str]:
+        items = dict.fromkeys(text for place in shown for text in (place.item, place.because))
+        return await self._results.titles(record.snapshot, list(items))
+
+
+class Rule:
+    """Which items pass a filter, by the sets of its tags and items."""
+
+    def __init__(self, wanted: Filter) -> None:
+        self.wanted = wanted
+        self.only, self.without = frozenset(wanted.only), frozenset(wanted.without)
+        self._exclude = frozenset(wanted.exclude)
+
+    def passes(self, item: str, tags: Collection[str]) -> bool:
+        """Whether a list may have an item with these tags."""
+        if item in self._exclude or (self.only and self.only.isdisjoint(tags)):
+            return False
+        return self.without.isdisjoint(tags)
+
+
+def _part(
+    result: Result | BasketResult | None,
+    visible: Sequence[ScoredItem],
+    rule: Rule,
+    tags: Tagged,
+    record: Record,
+    n: int,
+) -> Choice:
+    """What passes of a list without the filter."""
+    if result is None:
+        return Choice("cache", [], 0, [], False)
+    places = [place for place in visible if rule.passes(place.item, tags.get(place.item, ()))]
+    # A list with fewer places than there may be has all candidates.
+    suffices = len(places) >= n or len(result.items) < record.places
+    return Choice("cache", places, len(result.items) - len(places), result.unknown, suffices)
+
+
+def _whole(reading: Reading, at: int, record: Record, n: int) -> Choice:
+    """What may be shown of a list with the filter."""
+    result = reading.results[at]
+    if result is None:
+        return Choice("filtered", [], 0, [], False)
+    places = reading.visible(at)
+    suffices = len(places) >= n or len(result.items) < record.places
+    return Choice("filtered", places, len(result.items) - len(places), result.unknown, suffices)
+
+
+def _answers(users: Sequence[str], chosen: Sequence[Choice], shown: Sequence[Shown], record: Record) -> list[Answer]:
+    return [
+        Answer(user, record.generation, *of_user, choice.unknown)
+        for user, choice, of_user in zip(users, chosen, shown, strict=True)
+    ]

@@ -1,0 +1,79 @@
+"""Filters: what a request keeps of a list, or leaves out."""
+
+from collections.abc import Collection
+from hashlib import sha256
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from reckoner.shared.errors import UsageError
+from reckoner.shared.ids import MAX_ID_BYTES, require_id, shown
+
+MAX_TAGS = 100
+MAX_EXCLUDED = 1_000
+# The maximum of bytes of a filter's tags and items: a dead letter holds the whole job.
+MAX_FILTER_BYTES = 65_536
+
+# An id has at most as many characters as bytes.
+_Id = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
+Tags = Annotated[tuple[_Id, ...], Meta(max_length=MAX_TAGS)]
+Items = Annotated[tuple[_Id, ...], Meta(max_length=MAX_EXCLUDED)]
+
+
+class Filter(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A list has only items with any tag of `only`, if there are some, and none with a tag of `without`.
+
+    It has none of the items `exclude`. All are distinct and in the order of their bytes; see `filter_of`.
+    """
+
+    only: Tags = ()
+    without: Tags = ()
+    exclude: Items = ()
+
+    def __post_init__(self) -> None:
+        if (size := self.size) > MAX_FILTER_BYTES:
+            raise ValueError(
+                f"The tags and items of a filter have {size:,} bytes. At most {MAX_FILTER_BYTES:,} are supported."
+            )
+
+    @property
+    def size(self) -> int:
+        """The bytes of all tags and items."""
+        return sum(
+            len(text.encode(errors="replace")) for some in (self.only, self.without, self.exclude) for text in some
+        )
+
+    @property
+    def reads_tags(self) -> bool:
+        """Whether items pass by their tags."""
+        return bool(self.only or self.without)
+
+    @property
+    def key(self) -> str:
+        """The hash of the filter, for names of keys."""
+        return sha256(msgspec.msgpack.encode(self)).hexdigest()[:32]
+
+
+def filter_of(*, only: Collection[str] = (), without: Collection[str] = (), exclude: Collection[str] = ()) -> Filter:
+    """The filter of a request: tags and items in any order, repeated or not.
+
+    Raises:
+        UsageError: one of them is no list, an id is invalid (`require_id`), or there are too many.
+    """
+    chosen = _ids("only", "tag", only, MAX_TAGS), _ids("without", "tag", without, MAX_TAGS)
+    try:
+        return Filter(*chosen, _ids("exclude", "item", exclude, MAX_EXCLUDED))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _ids(name: str, kind: str, given: Collection[str], most: int) -> tuple[str, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Collection):
+        what = "the string " if isinstance(given, str) else ""
+        raise UsageError(f"{name} is {what}{shown(given)}, but must be a list of {kind}s.")
+    found = {require_id(kind, text) for text in given}
+    if len(found) > most:
+        raise UsageError(f"{name} has {len(found):,} {kind}s. At most {most:,} are supported.")
+    # Python sorts by code points, which is byte order in UTF-8.
+    return tuple(sorted(found))

@@ -1,0 +1,186 @@
+"""Requests with a filter: the best of what passes, from the cached lists where these suffice."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.client.recording import Event
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.results import FILTERED_TTL_S, Answer
+from reckoner.shared.store.catalogue import make_catalogue
+from reckoner.shared.store.models import open_model
+from reckoner.shared.store.snapshots import open_snapshot, write_snapshot
+from reckoner.shared.wire.filters import Filter, filter_of
+from reckoner.shared.wire.shapes import FILTERED, RESULT, BasketSpec, FilteredResult, FitSpec, Record, Result, UserSpec
+from tests.interactions import random_interactions
+from tests.plain_model import PlainUser, plain_list, plain_users
+from tests.system import eventually
+from tests.world import ITEMS, LIST_LENGTH, Hand, World
+
+TAGS = ["shoes", "häts", "sale", "a: b", "rare"]
+VISITORS = ["a visitor", "zz: another"]
+
+
+async def fitted(world: World, hand: Hand, *, spare: int = 3) -> Record:
+    """A generation of weighted data whose items have tags."""
+    store, drawn = world.store, random.Random(9)
+    pairs = random_interactions(3, n_users=25, n_items=40, n_pairs=400, weighted=True)
+    tags = [
+        [tag for tag, share in zip(TAGS, (0.4, 0.3, 0.2, 0.5, 0.03), strict=True) if drawn.random() < share]
+        for _ in ITEMS
+    ]
+    with store.scratch() as scratch:
+        snapshot = write_snapshot(
+            scratch,
+            user_ids=[f"user {number:02}" for number in range(25)],
+            item_ids=ITEMS,
+            users=np.repeat(np.arange(25), np.diff(pairs.user_ptr)),
+            items=pairs.user_items,
+            weights=pairs.user_weights,
+            times=np.zeros(pairs.user_items.size, np.int64),
+            titles=[f"The {item}" for item in ITEMS],
+            catalogue=make_catalogue(tags),
+        )
+        store.publish("snapshots", snapshot, scratch)
+    spec = FitSpec(snapshot, "cosine", 6, 1.5, LIST_LENGTH, spare=spare)
+    await hand.runtime.flows.create([spec], [hand.runtime.keys.join_fit("filtered")])
+    await idle(hand)
+    newest = await hand.runtime.results.generations.pointer(hand.runtime.keys.newest)
+    assert newest is not None
+    return await hand.runtime.record(newest)
+
+
+async def idle(hand: Hand) -> None:
+    """Wait until the worker has done all jobs."""
+
+    async def has_none() -> bool:
+        return not await hand.queued()
+
+    await eventually(has_none, every_s=0.005)
+
+
+class Shop:
+    """A generation, and a plain model of its users, tags and hidden items."""
+
+    def __init__(self, hand: Hand, client: OpenReckoner, world: World, record: Record) -> None:
+        self.hand, self.client, self.record = hand, client, record
+        self.snapshot = open_snapshot(world.store.fetch("snapshots", record.snapshot))
+        self._model = open_model(world.store.fetch("models", record.model))
+        self._indices = {item: index for index, item in enumerate(ITEMS)}
+        self.users = plain_users(self.snapshot)
+        self.hidden = set[str]()
+        self.tags = {item: set(self.snapshot.catalogue.tags_of(index)) for index, item in enumerate(ITEMS)}
+
+    def passes(self, item: str, wanted: Filter) -> bool:
+        tags = self.tags[item]
+        return (
+            item not in wanted.exclude
+            and not tags & {*wanted.without}
+            and bool(not wanted.only or tags & {*wanted.only})
+        )
+
+    def expected(self, user: PlainUser, wanted: Filter, length: int) -> Result:
+        """The best of what passes, by the reference."""
+        left_out = {item for item in ITEMS if not self.passes(item, wanted)}
+        options = msgspec.structs.replace(self.record.options, list_length=length)
+        return RESULT.decode(plain_list(user, self._model, options, self._indices, self.hidden | left_out))
+
+    async def change(self, drawn: random.Random) -> None:
+        """Some events, a hidden item and a live tag, and all jobs that follow from them."""
+        users = drawn.sample([*list(self.users)[:8], *VISITORS], 3)
+        events = [
+            Event(user, drawn.choice(ITEMS), drawn.choice(["purchase", "view", "dislike"]), 1.0, 5) for user in users
+        ]
+        for event, answer in zip(events, await self.client.record_many(events), strict=True):
+            assert answer.status == "recorded"
+            role = {"purchase": "history", "view": "signal", "dislike": "exclude"}[event.type]
+            self.users.setdefault(event.user, PlainUser()).add(event.item, role, 1.0, 5_000)
+        if drawn.random() < 0.3:
+            item = drawn.choice(ITEMS)
+            self.hidden.add(item)
+            await self.client.hide_items([item])
+        if drawn.random() < 0.5:
+            item, tag = drawn.choice(ITEMS), drawn.choice(TAGS)
+            gone = tag in self.tags[item]
+            await self.client.tag(item, add=() if gone else [tag], remove=[tag] if gone else ())
+            self.tags[item] ^= {tag}
+        await idle(self.hand)
+
+
+def some_filter(drawn: random.Random) -> Filter:
+    """A filter that leaves much or little out."""
+    only, without = (drawn.sample([*TAGS, "no item has it"], drawn.choice([0, 1, 1, 2])) for _ in range(2))
+    exclude = drawn.sample([*ITEMS, "not in the data"], drawn.choice([0, 3, 20, 35]))
+    return filter_of(only=only, without=without, exclude=exclude)
+
+
+@pytest.fixture
+async def shop(worker: Hand, own_world: World, reckoner: OpenReckoner) -> Shop:
+    return Shop(worker, reckoner, own_world, await fitted(own_world, worker))
+
+
+def shown(answer: Answer) -> list[tuple[str, float | None, str | None]]:
+    assert all(entry.title == f"The {entry.item}" for entry in answer.items)
+    return [(entry.item, entry.score, entry.because) for entry in answer.items]
+
+
+@pytest.mark.parametrize(("seed", "tasks"), [(0, 1), (1, 3), (2, 7)])
+async def test_a_filtered_list_has_the_best_of_what_passes(shop: Shop, seed: int, tasks: int) -> None:
+    """Of users, visitors and baskets, after events, hidden items and live tags; a computed one byte for byte."""
+    hand, client, generation = shop.hand, shop.client, shop.record.generation
+    settings = msgspec.structs.replace(hand.runtime.settings, tasks_per_job=tasks, chunks=40)
+    hand.runtime = replace(hand.runtime, settings=settings)
+    hand.worker.ctx["runtime"] = hand.runtime
+    drawn, sources = random.Random(seed), set[str]()
+    for _ in range(5):
+        await shop.change(drawn)
+        for _ in range(6):
+            wanted, n = some_filter(drawn), drawn.randint(1, LIST_LENGTH)
+            choice = msgspec.structs.asdict(wanted)
+            user = drawn.choice([user for user in shop.users if user in VISITORS or user < "user 08"])
+            answer = await client.recommend(user, n, **choice)
+            sources.add(answer.source)
+            best = shop.expected(shop.users[user], wanted, shop.record.places)
+            if best.items:
+                assert shown(answer) == [(place.item, place.score, place.because) for place in best.items[:n]]
+                assert answer.source in ("cache", "filtered")
+                assert await client.get(user, n, **choice) == answer
+                assert (await client.get_many([user, "nobody"], n, **choice))[0] == answer
+            else:
+                assert not answer.items or answer.source.startswith("popular")
+            assert all(shop.passes(entry.item, wanted) for entry in answer.items)
+            if answer.source == "filtered":
+                await check_bytes(shop, UserSpec(user, generation, wanted), best)
+            await check_basket(shop, drawn.sample([*ITEMS, "not in the data"], 3), n, wanted)
+    assert sources >= {"cache", "filtered", "popular"}
+
+
+async def check_bytes(shop: Shop, spec: UserSpec | BasketSpec, best: Result) -> None:
+    """A filtered list in the cache, and how long it stays there."""
+    results, redis = shop.hand.runtime.results, shop.hand.redis
+    recent = await ask(redis, "HGET", results.keys.recent_versions, spec.user) if isinstance(spec, UserSpec) else None
+    tagging = await ask(redis, "GET", results.keys.tagging_version) if spec.filter and spec.filter.reads_tags else None
+    versions = [(version or b"").decode() for version in (recent, tagging)]
+    assert await ask(redis, "GET", results.filtered_key(spec)) == FILTERED.encode(
+        FilteredResult(2, best.items, best.unknown, *versions)
+    )
+    assert 0 < await ask(redis, "TTL", results.filtered_key(spec)) <= FILTERED_TTL_S
+
+
+async def check_basket(shop: Shop, basket: Sequence[str], n: int, wanted: Filter) -> None:
+    choice = msgspec.structs.asdict(wanted)
+    answer = await shop.client.recommend_for(basket, n, **choice)
+    visitor = PlainUser(dict.fromkeys(basket, (1.0, 0)), {*basket})
+    best = shop.expected(visitor, wanted, shop.record.places)
+    if best.items:
+        found = [(entry.item, entry.score, entry.because) for entry in answer.items]
+        assert found == [(place.item, place.score, place.because) for place in best.items[:n]]
+    assert answer.unknown == best.unknown
+    assert all(shop.passes(entry.item, wanted) for entry in answer.items)
+    if answer.source == "filtered":
+        await check_bytes(shop, BasketSpec(sorted(basket), shop.record.generation, False, wanted), best)
