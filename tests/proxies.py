@@ -156,3 +156,33 @@ class Proxy(Relay):
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
         await self._whole.wait()
+
+
+class RoundTrips(Relay):
+    """Counts how often a client sends after an answer, over all its connections."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(lambda: target)
+        self.count, self._is_answered = 0, True
+
+    async def _reach(self) -> tuple[StreamReader, StreamWriter]:
+        reader, writer = await super()._reach()
+        read, write = reader.read, writer.write
+
+        async def answered(size: int) -> bytes:
+            data = await read(size)
+            self._is_answered = True
+            return data
+
+        def sent(data: bytes) -> None:
+            self.count += self._is_answered
+            self._is_answered = False
+            write(data)
+
+        reader.read, writer.write = answered, sent  # type: ignore[method-assign, assignment]
+        return reader, writer
+
+    def since_last(self) -> int:
+        """The round trips since the last call."""
+        count, self.count = self.count, 0
+        return count

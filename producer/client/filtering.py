@@ -140,6 +140,8 @@ class Filtering:
         is_whole = all(choice.places for choice in chosen)
         fallback = [] if is_whole else await self._for_all(rule, reading.hidden, record)
         titles = await self._titles(chain.from_iterable(choice.places[:n] for choice in chosen), record)
+        common = list(dict.fromkeys(item for _, items in fallback for item in items))
+        titles_for_all = await self._results.titles(record.snapshot, common)
         lists: list[Shown] = []
         for choice, left in zip(chosen, reading.left, strict=True):
             if choice.places:
@@ -151,9 +153,8 @@ class Filtering:
                 continue
             rest = ((name, [item for item in items if item not in left][:n]) for name, items in fallback)
             name, items = next(((name, items) for name, items in rest if items), (POPULAR, []))
-            titles_of_all = await self._results.titles(record.snapshot, items)
-            common = [Entry(item, None, None, titles_of_all.get(item), None) for item in items]
-            lists.append((name, common, choice.left_out))
+            entries = [Entry(item, None, None, titles_for_all.get(item), None) for item in items]
+            lists.append((name, entries, choice.left_out))
         return lists
 
     async def _for_all(self, rule: "Rule", hidden: Collection[str], record: Record) -> list[tuple[str, list[str]]]:

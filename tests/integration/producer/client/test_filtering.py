@@ -1,15 +1,19 @@
 """Requests with a filter: the best of what passes, from the cached lists where these suffice."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from reckoner.producer.client import caching
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.recording import Event
+from reckoner.shared.errors import UsageError
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.results import FILTERED_TTL_S, Answer
 from reckoner.shared.store.catalogue import make_catalogue
@@ -19,6 +23,7 @@ from reckoner.shared.wire.filters import Filter, filter_of
 from reckoner.shared.wire.shapes import FILTERED, RESULT, BasketSpec, FilteredResult, FitSpec, Record, Result, UserSpec
 from tests.interactions import random_interactions
 from tests.plain_model import PlainUser, plain_list, plain_users
+from tests.proxies import RoundTrips
 from tests.system import eventually
 from tests.world import ITEMS, LIST_LENGTH, Hand, World
 
@@ -184,3 +189,104 @@ async def check_basket(shop: Shop, basket: Sequence[str], n: int, wanted: Filter
     assert all(shop.passes(entry.item, wanted) for entry in answer.items)
     if answer.source == "filtered":
         await check_bytes(shop, BasketSpec(sorted(basket), shop.record.generation, False, wanted), best)
+
+
+async def test_a_filtered_hit_costs_at_most_two_round_trips(
+    shop: Shop, redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for the lists and versions, and one for tags and titles: of one user or of many."""
+    monkeypatch.setattr(caching, "KEPT_S", 1000.0)
+    user, *others = [user for user in shop.users if user < "user 09"]
+    await shop.client.recommend_many([user, *others], 3, fresh=True)
+    async with RoundTrips(redis_url) as trips, OpenReckoner(trips.url, prefix=prefix) as client:
+        await client.generation()
+        for n, wanted in ((1, filter_of(exclude=ITEMS[:2])), (2, filter_of(without=["rare"]))):
+            choice = msgspec.structs.asdict(wanted)
+            trips.since_last()
+            assert (await client.get(user, n, **choice)).source == "cache"
+            assert 1 <= trips.since_last() <= 2
+            assert {answer.source for answer in await client.get_many(others, n, **choice)} == {"cache"}
+            assert 1 <= trips.since_last() <= 2
+        computed = await client.recommend(user, LIST_LENGTH, only=["sale"], fresh=True)
+        trips.since_last()
+        assert await client.get(user, LIST_LENGTH, only=["sale"]) == computed
+        assert trips.since_last() == 1
+
+
+async def test_a_filtered_list_is_served_while_it_is_what_a_job_would_make(shop: Shop) -> None:
+    """Until an event of its user, a live tag if it reads tags, or another filter."""
+    client, user, other = shop.client, "user 01", "user 02"
+    by_tag: dict[str, Any] = {"only": ["sale", "häts"]}
+    by_item: dict[str, Any] = {"exclude": ITEMS[::2]}
+
+    async def sources(*users: str) -> list[str]:
+        return [(await client.get(user, **choice)).source for user in users for choice in (by_tag, by_item)]
+
+    for each in (user, other):
+        await ask(shop.hand.redis, "DEL", client.keys.result(shop.record.generation, each))
+        for choice in (by_tag, by_item):
+            assert (await client.recommend(each, **choice)).source == "filtered"
+    assert await sources(user, other) == ["filtered"] * 4
+    assert (await client.get(user, only=["sale"])).source == "popular:sale"
+    await client.record(user, "not in the data")
+    await idle(shop.hand)
+    assert await sources(user, other) == ["cache", "cache", "filtered", "filtered"]
+    await client.tag("not in the data", add=["sale"])
+    assert await sources(other) == ["popular", "filtered"]
+    assert (await client.recommend(other, **by_tag)).source == "filtered"
+    [first, *_] = (await client.get(other, **by_tag)).items
+    await client.hide_items([first.item])
+    answer = await client.get(other, **by_tag)
+    assert (answer.source, answer.left_out) == ("filtered", 1)
+    assert first not in answer.items
+
+
+async def test_who_has_nothing_that_passes_gets_what_passes_of_a_list_for_all(shop: Shop) -> None:
+    """Of that of a single tag, or else of the popular one, with live tags, and without what is hidden."""
+    client = shop.client
+    lists = [
+        (await client.results.named_lists.read(shop.record.snapshot, [name]))[0] for name in ("popular:häts", "popular")
+    ]
+    hats, popular = [items or [] for items in lists]
+    assert len(hats) > 3
+    for call in (client.get, client.recommend):
+        answer = await call("nobody", 2, only=["häts"])
+        assert (answer.source, [entry.item for entry in answer.items]) == ("popular:häts", hats[:2])
+        answer = await call("nobody", 5, only=["häts", "sale"], exclude=popular[:1])
+        passing = [item for item in popular[1:] if shop.tags[item] & {"häts", "sale"}]
+        assert (answer.source, [entry.item for entry in answer.items]) == ("popular", passing[:5])
+        assert [entry.title for entry in answer.items] == [f"The {item}" for item in passing[:5]]
+        assert (await call("nobody", only=["no item has it"])).items == []
+    await client.tag(hats[0], remove=["häts"])
+    await client.hide_items([hats[1]])
+    answers = await client.get_many(["nobody", "nobody else"], 1, only=["häts"])
+    assert [[entry.item for entry in answer.items] for answer in answers] == [[hats[2]]] * 2
+    basket = await client.recommend_for([], 1, only=["häts"])
+    assert (basket.source, [entry.item for entry in basket.items]) == ("popular:häts", [hats[2]])
+    assert await shop.hand.redis.keys(f"{client.keys.prefix}:filtered*") == []
+
+
+async def test_a_list_without_a_filter_stays_as_it_is(shop: Shop) -> None:
+    """A filtered one is cached beside it, and its job is joined by nobody else's."""
+    client, user = shop.client, "user 03"
+    await client.recommend(user, fresh=True)
+    key = client.keys.result(shop.record.generation, user)
+    before = await ask(shop.hand.redis, "GET", key)
+    answers = await asyncio.gather(
+        client.recommend(user, fresh=True, only=["sale"]),
+        client.recommend(user, fresh=True),
+        client.recommend(user, fresh=True, without=["sale"]),
+    )
+    assert [answer.source for answer in answers] == ["filtered", "cache", "filtered"]
+    assert await ask(shop.hand.redis, "GET", key) == before
+    assert not {entry.item for entry in answers[0].items} & {entry.item for entry in answers[2].items}
+
+
+async def test_an_invalid_filter_is_refused_in_a_sentence(shop: Shop) -> None:
+    """By each call, and before anything is enqueued."""
+    calls: list[tuple[Any, Any]] = [(shop.client.get, "u"), (shop.client.get_many, ["u"])]
+    calls += [(shop.client.recommend, "u"), (shop.client.recommend_for, ["i"])]
+    for call, about in calls:
+        with pytest.raises(UsageError, match="only is the string 'shoes', but must be a list of tags"):
+            await call(about, only="shoes")
+    assert await shop.hand.queued() == []

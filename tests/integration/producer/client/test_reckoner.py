@@ -1,7 +1,6 @@
 """The client: the calls of applications and their costs."""
 
 import asyncio
-from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -16,7 +15,7 @@ from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import RESULT, Options, Record, Result, ScoredItem
 from tests.patience import PATIENCE_S
-from tests.proxies import Relay
+from tests.proxies import RoundTrips
 from tests.world import make_known
 
 ITEMS = [f"item {i:02d}" for i in range(20)]
@@ -32,36 +31,6 @@ OPERATORS_CALLS = {
     "acknowledge", "alive", "begin_night", "drain", "drained", "entries", "entry", "fit", "follow_night", "follow_run",
     "newest", "pause", "promote", "resume", "rollback", "run", "start_run", "status", "workers",
 }  # fmt: skip
-
-
-class RoundTrips(Relay):
-    """Counts how often a client sends after an answer, over all its connections."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(lambda: target)
-        self.count, self._is_answered = 0, True
-
-    async def _reach(self) -> tuple[StreamReader, StreamWriter]:
-        reader, writer = await super()._reach()
-        read, write = reader.read, writer.write
-
-        async def answered(size: int) -> bytes:
-            data = await read(size)
-            self._is_answered = True
-            return data
-
-        def sent(data: bytes) -> None:
-            self.count += self._is_answered
-            self._is_answered = False
-            write(data)
-
-        reader.read, writer.write = answered, sent  # type: ignore[method-assign, assignment]
-        return reader, writer
-
-    def since_last(self) -> int:
-        """The round trips since the last call."""
-        count, self.count = self.count, 0
-        return count
 
 
 class Clock:
