@@ -27,7 +27,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-kernels bench-import sync docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import sync docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -131,6 +131,9 @@ bench-night: .venv/dev.installed ## all users' lists and the fit on whole worker
 
 bench-queue: .venv/dev.installed ## the engine next to stock arq and ArdiQ, in about ten minutes (ROUNDS=5 ONLY=no-op)
 	@.venv/bin/python tests/benchmarks bench_queue $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+
+bench-fresh: .venv/dev.installed ## events, fresh lists and reads next to bare XADDs, clicks and MGETs, in some ten minutes (ROUNDS=5 ONLY=reads)
+	@.venv/bin/python tests/benchmarks bench_fresh $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 bench-kernels: .venv/dev.installed ## the kernels next to implicit, similaripy and sparse_dot_topn, in half an hour (ROUNDS=5 ONLY=build LIKE=ml-1m)
 	@.venv/bin/python tests/benchmarks bench_kernels $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))

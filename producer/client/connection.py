@@ -53,8 +53,9 @@ class Client:
         self.filtering = Filtering(self.results, self.asking)
         self.questions = Questions(self.asking, self.results)
         self.events = Events(self.redis, self.keys, first_look_s, max_events)
-        # Not over the connection for reads: it sends a script again, which would count an event twice.
-        self.recording = Recording(self.events, self.results, event_types, max_events, max_queued)
+        # An event that is sent again would count twice.
+        recording = Events(cast("Redis", self._reading.once), self.keys, first_look_s, max_events)
+        self.recording = Recording(recording, self.results, event_types, max_events, max_queued)
         self.deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
 

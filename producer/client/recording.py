@@ -1,18 +1,21 @@
 """Records what users do, and what must not be shown to them."""
 
+import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from reckoner.producer.client.answers import RecentEvent
+from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError
 from reckoner.shared.event_types import EventTypes
 from reckoner.shared.ids import require_id, shown
 from reckoner.shared.redis.scripts.constants import MOST_RECENT
-from reckoner.shared.serving.events import EVENTS_AT_ONCE, MovedError, UserEvent
+from reckoner.shared.serving.events import MovedError, UserEvent, slices
 from reckoner.shared.wire.shapes import MAX_WEIGHT
 from reckoner.shared.wire.shapes import Event as StoredEvent
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from reckoner.shared.serving.events import Events
     from reckoner.shared.serving.events import Recorded as Outcome
 
+# Slices that are under way at once, about a megabyte.
+SLICES_AT_ONCE = 10
 # A pointer that moves more often within one call is not chased.
 MAX_MOVES = 10
 # The end of the year 9999: milliseconds in place of seconds are beyond it.
@@ -72,21 +77,39 @@ class Recording:
         return [each if isinstance(each, Recorded) else self._answer(next(outcomes)) for each in checked]
 
     async def _record(self, events: Sequence[UserEvent]) -> "list[Outcome]":
-        outcomes: list[Outcome] = []
-        moves = 0
-        while len(outcomes) < len(events):
-            some = events[len(outcomes) : len(outcomes) + EVENTS_AT_ONCE]
+        """Record events in slices."""
+        outcomes: dict[int, Outcome] = {}
+        rest = slices(events)
+        while some := list(islice(rest, SLICES_AT_ONCE)):
+            outcomes |= await self._record_slices(events, some)
+        return [outcomes[number] for number in range(len(events))]
+
+    async def _record_slices(self, events: Sequence[UserEvent], some: Sequence[Sequence[int]]) -> "dict[int, Outcome]":
+        """Send slices one after the other without waiting for each answer; returns the outcomes by event."""
+        calls = [asyncio.ensure_future(self._record_slice([events[number] for number in numbers])) for numbers in some]
+        try:
+            answers = await asyncio.gather(*calls)
+        finally:
+            # If one fails, the others' answers are awaited or cancelled with this call.
+            await cancel_and_wait(*calls)
+        return {
+            number: outcome
+            for numbers, answer in zip(some, answers, strict=True)
+            for number, outcome in zip(numbers, answer, strict=True)
+        }
+
+    async def _record_slice(self, events: Sequence[UserEvent]) -> "list[Outcome]":
+        for left in reversed(range(MAX_MOVES)):
             try:
-                generation = (await self._results.current(anew=moves > 0)).generation
+                generation = (await self._results.current(anew=left < MAX_MOVES - 1)).generation
             except NothingFittedError:
                 generation = ""
             try:
-                outcomes += await self._events.record(some, generation, self._most_queued)
+                return await self._events.record(events, generation, self._most_queued)
             except MovedError:
-                moves += 1
-                if moves > MAX_MOVES:
+                if not left:
                     raise
-        return outcomes
+        raise AssertionError
 
     def _answer(self, outcome: "Outcome") -> Recorded:
         if outcome == "full":

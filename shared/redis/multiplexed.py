@@ -74,8 +74,12 @@ class MultiplexedConnection:
             redis.exceptions.TimeoutError: the answer took longer than the socket timeout of the URL.
             redis.exceptions.ResponseError: the server refuses the command.
         """
+        return await self._exchange(command, (False, True))
+
+    async def _exchange(self, command: "tuple[Value, ...]", tries: tuple[bool, ...]) -> Any:
+        """A command's answer; `tries` say of each whether it is the last."""
         packed = hiredis.pack_command(command)  # type: ignore[arg-type] # its stub has tuples of one word
-        for lost_before in (False, True):
+        for is_last in tries:
             link = self._link
             if link is None or link.closed:
                 link = await self._connected()
@@ -85,12 +89,17 @@ class MultiplexedConnection:
                 return await answer
             except exceptions.ConnectionError:
                 # Some refusals are of this type too, and leave the connection open.
-                if lost_before or not link.closed:
+                if is_last or not link.closed:
                     raise
         raise AssertionError
 
     # `ask` and `call` take a connection too. A script that is sent twice must be harmless.
     execute_command = read
+
+    @property
+    def once(self) -> "SentOnce":
+        """The same connection for commands that are never sent again."""
+        return SentOnce(self)
 
     async def _connected(self) -> "Link":
         """Connect, once for all callers that wait for it."""
@@ -130,6 +139,17 @@ class MultiplexedConnection:
         """Close the pool; callers that wait get a ConnectionError."""
         await self.stop()
         await self._pool.aclose()
+
+
+class SentOnce:
+    """Takes commands like a connection, and sends each once: a lost one may have been executed."""
+
+    def __init__(self, connection: MultiplexedConnection) -> None:
+        self._connection = connection
+
+    async def execute_command(self, *command: "Value") -> Any:
+        """A command's answer. Raises as `MultiplexedConnection.read` does, also if the connection is lost once."""
+        return await self._connection._exchange(command, (True,))
 
 
 class Link(asyncio.Protocol):

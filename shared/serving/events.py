@@ -17,8 +17,8 @@ from reckoner.shared.wire.shapes import EVENT, SPEC, Event, UserSpec
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-# A script that makes more jobs would block the server for over 5 ms.
-EVENTS_AT_ONCE = 150
+# A script with more work would block the server for over 5 ms. A user, who gets a job, is as much as some events.
+WORK_AT_ONCE, WORK_OF_USER = 750, 4
 USERS_AT_ONCE = 100
 # Events that leave the stream at a time.
 AT_ONCE = 10_000
@@ -80,6 +80,21 @@ class MovedError(Exception):
     """Another generation went live since it was read."""
 
 
+def slices(events: Sequence[UserEvent]) -> Iterator[list[int]]:
+    """The events of each call of `record`, by their numbers: users one after the other, their events in order."""
+    some, work, user = list[int](), 0, None
+    for number in sorted(range(len(events)), key=lambda number: events[number].user):
+        is_next = events[number].user != user
+        if work + is_next * WORK_OF_USER >= WORK_AT_ONCE:
+            yield some
+            some, work, is_next = [], 0, True
+        user = events[number].user
+        some.append(number)
+        work += 1 + is_next * WORK_OF_USER
+    if some:
+        yield some
+
+
 class Events:
     """The events under one prefix. The stream holds `most_events` at most."""
 
@@ -92,7 +107,7 @@ class Events:
     async def record(
         self, events: Sequence[UserEvent], generation: str, most_queued: int | None = None
     ) -> list[Recorded]:
-        """Record up to `EVENTS_AT_ONCE` events, and let the users' lists of a generation be computed again.
+        """Record a slice of events, see `slices`, and let the users' lists of a generation be computed again.
 
         Without a generation, an empty string, there are no lists. Above `most_queued` jobs the lists become stale.
 

@@ -78,7 +78,10 @@ class Answer(Struct, frozen=True):
     source: Source
     items: list[Entry]
     left_out: int = 0
-    """The number of places that were left out: the user has had their items since, or they are hidden."""
+    """The number of places that were left out: the user has had their items since, or they are hidden.
+
+    Those of a list for all are counted if it is the answer.
+    """
     unknown: list[str] = []
     """The items of the user's recorded events that are not in the data yet."""
 
@@ -362,6 +365,7 @@ def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, st
             continue
         if left or hidden:
             some = [item for item in items if item not in left and item not in hidden]
+            left_out += len(items) - len(some)
             lists.append((source, _same_for_all(some[:n], titles), left_out))
         else:
             common = common or _same_for_all(items[:n], titles)

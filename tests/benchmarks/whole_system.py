@@ -131,7 +131,7 @@ async def clicks_beside_a_run(site: Site) -> Figures:
     """How long users wait for their list, one after the other, while two workers compute the lists of all users."""
     waited: list[float] = []
     async with site.at_work() as reckoner:
-        run_id, _ = await reckoner.operator.start_run(site.settings.block_size, WINDOW)
+        run_id, _ = await reckoner.operator.start_run(site.settings.block_size or None, WINDOW)
         users = cycle(site.users[::STRIDE])
         while (run := (await reckoner.operator.run(run_id)).run).state != "ended":
             waited.append(await click(reckoner, next(users)))

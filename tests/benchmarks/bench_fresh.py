@@ -1,0 +1,125 @@
+"""`make bench-fresh`: recorded events, lists that have them, and reads that leave out what must not be shown.
+
+Each side is measured once a round, beside a bare counterpart in the same measurement: XADDs of the same bytes at once,
+a click, asynchronous MGETs of the same values by redis-py with the same decoding. The server is the embedded one.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.benchmarks.bench_queue import COPIES, Bench
+from tests.benchmarks.frame import Report, Row, Side, at_most, at_most_times, machine, times_faster
+from tests.benchmarks.fresh_events import BARE, EVENTS, RATE, REMEMBERED, Events, freshness, memory
+from tests.benchmarks.fresh_reads import AT_ONCE, CALLERS, Reads
+from tests.movielens import read_movielens
+from tests.servers import server_version, start_server
+
+RESULTS = Path(__file__).absolute().parent / "results" / "fresh.json"
+CLICKS = 200
+
+
+async def events(bench: Bench) -> list[Row]:
+    """Events a second."""
+    idle, busy = Events(bench.site("events")), Events(bench.site("events-in-a-run", COPIES), in_run=True)
+    sides = await bench.measure({"idle": idle, "beside a run": busy})
+    return [
+        times_faster(
+            f"events per second, {EVENTS:,} a call, {name}, compared with bare pipelined XADDs",
+            one(side, "record_many", RATE),
+            one(side, "bare XADDs", BARE),
+            "it",
+            "events/s",
+            0.25,
+        )
+        for name, side in sides.items()
+    ]
+
+
+async def lists(bench: Bench) -> list[Row]:
+    """From an event to the list."""
+    idle, busy = bench.site("fresh"), bench.site("fresh-in-a-run", COPIES)
+    sides = await bench.measure({
+        "idle": lambda: freshness(idle, CLICKS), "beside a run": lambda: freshness(busy, CLICKS, in_run=True),
+    })  # fmt: skip
+    rows = []
+    for name, side in sides.items():
+        for figure, target in (("median", 1.5), ("99th percentile", 2.0)):
+            what = f"from an event to the cached list, {name}: {figure}, compared with a click"
+            event, click = one(side, "an event", f"event: {figure}"), one(side, "a click", f"click: {figure}")
+            rows.append(at_most_times(what, event, click, "it", "ms", target))
+    return rows
+
+
+async def reads(bench: Bench) -> list[Row]:
+    """Reads by concurrent callers."""
+    measures = {
+        "one user": Reads(bench.home, 1),
+        "one user, some left out": Reads(bench.home, 1, filtered=True),
+        f"{AT_ONCE} users": Reads(bench.home, AT_ONCE),
+        f"{AT_ONCE} users, some left out": Reads(bench.home, AT_ONCE, filtered=True),
+    }
+    sides = await bench.measure(measures)
+    rows = []
+    for name, side in sides.items():
+        target = 0.4 if name.startswith("one") else 0.7
+        what = f"reads of {name} per second by {CALLERS} callers, compared with a bare MGET"
+        mine, bare = one(side, "get", "client: requests/s"), one(side, "bare MGET", "bare: requests/s")
+        rows.append(times_faster(what, mine, bare, "it", "requests/s", target))
+        slow, bare = one(side, "get", "client: 99th percentile"), one(side, "bare MGET", "bare: 99th percentile")
+        rows.append(at_most_times(f"the same: 99th percentile, {name}", slow, bare, "it", "ms", 1 / target))
+    return rows
+
+
+async def remembered(bench: Bench) -> list[Row]:
+    """The memory of a recent history."""
+    site = bench.site("memory")
+    sides = await bench.measure({"a recent history": lambda: memory(site)})
+    what = f"memory in Redis of a user with {REMEMBERED} recent events, beside the stream"
+    return [at_most(what, sides["a recent history"], "bytes", "bytes", 1500)]
+
+
+def one(side: Side, name: str, figure: str) -> Side:
+    """One figure of a side as a side of its own."""
+    other = Side(name, side.trouble)
+    for value in side.values(figure):
+        other.add({"it": value})
+    return other
+
+
+GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
+    "events": events,
+    "lists": lists,
+    "reads": reads,
+    "memory": remembered,
+}
+
+
+def main() -> int:
+    """Measure, print the table, and keep it unless only a part was measured; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=GROUPS, help="one group of rows, which is printed and not kept")
+    options = parser.parse_args()
+    console = Console(width=140) if not sys.stdout.isatty() else Console()
+    rows = asyncio.run(_measure([options.only] if options.only else list(GROUPS), options.rounds, console))
+    report = Report(machine(f"Valkey {server_version()}"), rows)
+    report.show(console, f"Events and reads, medians of {options.rounds} rounds")
+    if not options.only:
+        report.write(RESULTS)
+    return 0 if all(row.met for row in rows) else 1
+
+
+async def _measure(groups: list[str], rounds: int, console: Console) -> list[Row]:
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, start_server(Path(scratch)) as server:
+        bench = Bench(server, Path(scratch), read_movielens(Path(scratch)), rounds, console)
+        for group in groups:
+            console.print(group)
+            found += await GROUPS[group](bench)
+    return found

@@ -1,0 +1,166 @@
+"""Recorded events, hidden items and logins as applications use them, with a working worker."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from reckoner import Event, EventRefusedError, HistoryTooLongError, Recorded, UsageError, parse_event_types
+from reckoner.producer.client.open import OpenReckoner
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import MOST_RECENT
+from reckoner.shared.wire.shapes import EVENT
+from tests.patience import PATIENCE_S
+from tests.system import eventually
+from tests.world import ITEMS, LIST_LENGTH, USERS, Generation, Hand
+
+TYPES = parse_event_types('{"cart": {"weight": 2, "role": "signal"}}')
+
+
+@pytest.fixture
+async def reckoner(redis_url: str, prefix: str) -> AsyncIterator[OpenReckoner]:
+    async with (
+        OpenReckoner(redis_url, prefix=prefix, event_types=TYPES, max_events=20) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        yield client
+
+
+async def shown(reckoner: OpenReckoner, user: str) -> list[str]:
+    return [entry.item for entry in (await reckoner.get(user, LIST_LENGTH)).items]
+
+
+async def stored(reckoner: OpenReckoner, user: str) -> list[Any]:
+    entries = await ask(reckoner.redis, "LRANGE", reckoner.keys.recent(user), 0, -1)
+    return [EVENT.decode(entry.partition(b" ")[2]) for entry in entries]
+
+
+async def test_what_somebody_has_just_had_is_gone_from_the_next_read(
+    reckoner: OpenReckoner, generation: Generation
+) -> None:
+    """And counts in the next list; what was merely viewed stays."""
+    before = await reckoner.recommend("Ada", LIST_LENGTH)
+    bought, viewed = before.items[0].item, before.items[1].item
+    assert await reckoner.record("Ada", bought, type="purchase") == Recorded("recorded")
+    answer = await reckoner.get("Ada", LIST_LENGTH)
+    assert bought not in [entry.item for entry in answer.items]
+    assert await reckoner.record("Ada", viewed, type="view") == Recorded("recorded")
+
+    async def is_new() -> bool:
+        answer = await reckoner.get("Ada", LIST_LENGTH)
+        return answer.left_out == 0 and len(answer.items) == LIST_LENGTH
+
+    await eventually(is_new)
+    assert bought not in await shown(reckoner, "Ada")
+    assert (await reckoner.get("Ada")).generation == generation.id
+
+
+async def test_a_visitor_has_a_list_after_one_event(reckoner: OpenReckoner, generation: Generation) -> None:
+    """Like a basket, under a name of their own, with what no model knows named; a login takes it over."""
+    assert (await reckoner.recommend("a visitor")).source == "popular"
+    await reckoner.record_many([Event("a visitor", ITEMS[3]), Event("a visitor", "of today")])
+    answer = await reckoner.recommend("a visitor", LIST_LENGTH, fresh=True)
+    assert (answer.source, answer.unknown) == ("cache", ["of today"])
+    basket = await reckoner.recommend_for([ITEMS[3]], LIST_LENGTH)
+    assert answer.items == basket.items
+    assert await reckoner.merge("a visitor", "Grace") == 2
+    assert (await reckoner.recommend("Grace", LIST_LENGTH, fresh=True)).items == basket.items
+    assert await reckoner.merge("a visitor", "Grace") == 0
+    with pytest.raises(UsageError, match="are the same"):
+        await reckoner.merge("Grace", "Grace")
+
+
+async def test_each_event_is_answered(reckoner: OpenReckoner, generation: Generation) -> None:
+    """In the order of the call, with the reason of a refusal; the others are recorded."""
+    good = Event("Ada", ITEMS[0], "cart", 1.5, datetime(2026, 11, 30, 12, tzinfo=UTC), "an id")
+    events: dict[Event, str] = {
+        good: "",
+        Event("Zoe", ITEMS[0], id="an id"): "",
+        Event("Ada", ITEMS[0], "carts"): "none of cart, dislike, interaction, purchase, view. Do you mean cart?",
+        Event("Ada", ITEMS[0], weight=0): "not above 0",
+        Event("Ada", ITEMS[0], weight=math.nan): "not above 0",
+        Event("Ada", ITEMS[0], time=datetime(2026, 11, 30)): "has no time zone",
+        Event("Ada", ITEMS[0], time=math.inf): "neither a datetime nor seconds",
+        Event("Ada", ITEMS[0], time=1e15): "outside the calendar",
+        Event("Ada", ""): "item '' is empty",
+        Event("", ITEMS[0]): "user '' is empty",
+        Event("Ada", ITEMS[1], "dislike", time=12.5): "",
+    }
+    answers = await reckoner.record_many([*events])
+    assert [answer.status for answer in answers] == ["recorded", "seen", *["refused"] * 8, "recorded"]
+    for answer, reason in zip(answers, events.values(), strict=True):
+        assert reason in answer.reason, answer
+    cart, dislike = await stored(reckoner, "Ada")
+    assert (cart.item, cart.role, cart.weight, cart.type) == (ITEMS[0], "signal", 3.0, "cart")
+    assert cart.time_ms == 1_796_040_000_000
+    assert (dislike.role, dislike.time_ms) == ("exclude", 12_500)
+    with pytest.raises(EventRefusedError, match="Do you mean cart"):
+        await reckoner.record("Ada", ITEMS[0], type="carts")
+
+
+async def test_too_many_events_are_pushed_back(reckoner: OpenReckoner, generation: Generation) -> None:
+    """Nothing is dropped: what is recorded stays, and the rest is refused with what to do."""
+    answers = await reckoner.record_many([Event(f"user {number % 7}", ITEMS[0]) for number in range(30)])
+    assert [answer.status for answer in answers].count("recorded") == 20
+    assert {answer.reason for answer in answers if answer.status == "refused"} == {
+        "Redis holds 20 events that no live list counts yet. Import them with `reckoner import --events`, or raise "
+        "RECKONER_MAX_EVENTS."
+    }
+    assert await ask(reckoner.redis, "XLEN", reckoner.keys.event_stream) == 20
+
+
+async def test_hidden_items_are_shown_to_nobody(reckoner: OpenReckoner, generation: Generation) -> None:
+    """At the next read, in lists, popular lists, baskets and neighbours; for one user, until it is undone."""
+    first = await reckoner.recommend_many(USERS, LIST_LENGTH)
+    hidden = {answer.items[0].item for answer in first}
+    assert await reckoner.hide_items([*hidden]) == len(hidden)
+    assert [item.item for item in await reckoner.hidden_items()] == sorted(hidden)
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: reckoner.get_many([*USERS, "nobody"], LIST_LENGTH),
+        lambda: reckoner.recommend_many([*USERS, "nobody"], LIST_LENGTH),
+    ]
+    for call in calls:
+        for answer in await call():
+            assert not hidden & {entry.item for entry in answer.items}
+            assert answer.left_out or len(answer.items) == LIST_LENGTH
+    # What was short has been computed anew.
+    for answer in await reckoner.get_many(USERS, LIST_LENGTH):
+        assert answer.source != "cache" or (len(answer.items), answer.left_out) == (LIST_LENGTH, 0)
+    basket = await reckoner.recommend_for([ITEMS[3]], LIST_LENGTH)
+    assert not hidden & {entry.item for entry in basket.items}
+    near = await reckoner.similar(ITEMS[3], 5)
+    assert not hidden & {neighbour.item for neighbour in near.items}
+    assert await reckoner.set_hidden_items([]) == 0
+    assert {entry.item for entry in (await reckoner.get("Ada", LIST_LENGTH)).items}
+    [mine] = (await shown(reckoner, "Ada"))[:1]
+    assert await reckoner.hide("Ada", mine) == 1
+    assert await reckoner.hidden_for("Ada") == [mine]
+    assert mine not in await shown(reckoner, "Ada")
+    assert await reckoner.unhide("Ada", mine) == 1
+    assert mine in await shown(reckoner, "Ada")
+
+
+async def test_a_flip_between_two_reads_of_the_pointer_loses_no_event(
+    reckoner: OpenReckoner, generation: Generation, hand: Hand, world: Any
+) -> None:
+    """The client's pointer is up to a second old: an event then makes a job in the generation that is live."""
+    await reckoner.get("Ada")
+    other = await hand.adopt(world, 2)
+    await ask(reckoner.redis, "SET", reckoner.keys.current, other.id)
+    assert await reckoner.record("Ada", ITEMS[0]) == Recorded("recorded")
+    assert len(await stored(reckoner, "Ada")) == 1
+    assert (await reckoner.recommend("Ada", fresh=True)).generation == other.id
+
+
+async def test_a_login_with_too_many_events_moves_nothing(redis_url: str, prefix: str, generation: Generation) -> None:
+    """One sentence says what to do."""
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
+        await reckoner.record_many(
+            [Event("Ada", ITEMS[0], "view")] * (MOST_RECENT - 1) + [Event("a visitor", ITEMS[1])] * 2
+        )
+        with pytest.raises(HistoryTooLongError, match="reckoner import --events"):
+            await reckoner.merge("a visitor", "Ada")
+        assert len(await stored(reckoner, "a visitor")) == 2
