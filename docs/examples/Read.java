@@ -3,10 +3,12 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.net.URI;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.stream.Stream;
 import redis.clients.jedis.RedisClient;
 
@@ -39,13 +41,25 @@ public class Read {
         return given.getScheme() + "://" + user + given.getHost() + ":" + port + path;
     }
 
+    /** Those of some items that are hidden from everybody: each until a time in milliseconds. */
+    private static Set<String> hidden(RedisClient redis, List<String> items) {
+        List<Double> until = redis.zmscore(PREFIX + ":hidden", items.toArray(String[]::new));
+        Set<String> hidden = new HashSet<>();
+        for (int i = 0; i < items.size(); i++) {
+            if (until.get(i) != null && until.get(i) > System.currentTimeMillis()) {
+                hidden.add(items.get(i));
+            }
+        }
+        return hidden;
+    }
+
     private static void print(RedisClient redis, String user, int n) throws Exception {
         String generation = redis.get(PREFIX + ":generation");
         if (generation == null) {
             throw new IllegalStateException("No model was fitted yet.");
         }
-        List<String> values =
-            redis.mget(PREFIX + ":record:" + generation, PREFIX + ":rec:" + generation + ":" + user);
+        List<String> values = redis.mget(
+            PREFIX + ":record:" + generation, PREFIX + ":rec:" + generation + ":" + user, PREFIX + ":left:" + user);
         ObjectMapper json = new ObjectMapper();
         JsonNode record = json.readTree(values.get(0));
         JsonNode result = json.readTree(Objects.requireNonNullElse(values.get(1), "{}"));
@@ -55,12 +69,24 @@ public class Read {
                 places.add(new Place(place.get(0).asText(), place.get(1).asDouble(), place.get(2).asText()));
             }
         }
-        if (places.isEmpty()) {
-            for (JsonNode item : record.get("popular")) {
-                places.add(new Place(item.asText(), null, null));
-            }
+        List<Place> popular = new ArrayList<>();
+        for (JsonNode item : record.get("popular")) {
+            popular.add(new Place(item.asText(), null, null));
         }
+
+        // What the user has just had, and what is hidden from everybody until some time, is left out.
+        Set<String> leftOut = hidden(redis, Stream.concat(places.stream(), popular.stream()).map(Place::item).toList());
+        String left = Objects.requireNonNullElse(values.get(2), ",\n");
+        for (JsonNode item : json.readTree("[" + left.substring(0, left.length() - 2) + "]")) {
+            leftOut.add(item.asText());
+        }
+        places.removeIf(place -> leftOut.contains(place.item()));
+        popular.removeIf(place -> leftOut.contains(place.item()));
+        places = places.isEmpty() ? popular : places;
         places = places.subList(0, Math.min(n, places.size()));
+        if (places.isEmpty()) {
+            return;
+        }
 
         List<String> ids = new ArrayList<>();
         for (Place place : places) {

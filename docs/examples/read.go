@@ -9,6 +9,8 @@ import (
 	"log"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -58,7 +60,8 @@ func printPlaces(ctx context.Context, user string, n int) error {
 	} else if err != nil {
 		return err
 	}
-	values, err := client.MGet(ctx, prefix+":record:"+generation, prefix+":rec:"+generation+":"+user).Result()
+	values, err := client.MGet(
+		ctx, prefix+":record:"+generation, prefix+":rec:"+generation+":"+user, prefix+":left:"+user).Result()
 	if err != nil {
 		return err
 	}
@@ -80,10 +83,29 @@ func printPlaces(ctx context.Context, user string, n int) error {
 			return err
 		}
 	}
-	if len(places) == 0 {
-		for _, item := range made.Popular {
-			places = append(places, place{Item: item})
+	var popular []place
+	for _, item := range made.Popular {
+		popular = append(popular, place{Item: item})
+	}
+	var left []string
+	if text, ok := values[2].(string); ok {
+		if err := json.Unmarshal([]byte("["+strings.TrimSuffix(text, ",\n")+"]"), &left); err != nil {
+			return err
 		}
+	}
+	leftOut := map[string]bool{}
+	for _, item := range left {
+		leftOut[item] = true
+	}
+	if err := addHidden(ctx, client, prefix+":hidden", append(places, popular...), leftOut); err != nil {
+		return err
+	}
+	places = without(leftOut, places)
+	if len(places) == 0 {
+		places = without(leftOut, popular)
+	}
+	if len(places) == 0 {
+		return nil
 	}
 	if len(places) > n {
 		places = places[:n]
@@ -115,6 +137,33 @@ func printPlaces(ctx context.Context, user string, n int) error {
 		fmt.Println()
 	}
 	return nil
+}
+
+// addHidden adds the items that are hidden from everybody: each until a time in milliseconds.
+func addHidden(
+	ctx context.Context, client *redis.Client, key string, places []place, leftOut map[string]bool) error {
+	var items []string
+	for _, p := range places {
+		items = append(items, p.Item)
+	}
+	until, err := client.ZMScore(ctx, key, items...).Result()
+	for i, ms := range until {
+		if ms > float64(time.Now().UnixMilli()) {
+			leftOut[items[i]] = true
+		}
+	}
+	return err
+}
+
+// without returns the places whose items are not left out.
+func without(leftOut map[string]bool, places []place) []place {
+	var shown []place
+	for _, p := range places {
+		if !leftOut[p.Item] {
+			shown = append(shown, p)
+		}
+	}
+	return shown
 }
 
 func setting(name, usual string) string {

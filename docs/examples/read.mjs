@@ -9,13 +9,22 @@ const redis = await createClient(options).on("error", (error) => { throw error; 
 const generation = await redis.get(`${prefix}:generation`);
 if (generation === null) throw new Error("No model was fitted yet.");
 
-const values = await redis.mGet([`${prefix}:record:${generation}`, `${prefix}:rec:${generation}:${user}`]);
-const [record, result] = values.map((value) => value && JSON.parse(value));
+const keys = [`record:${generation}`, `rec:${generation}:${user}`, `left:${user}`].map((name) => `${prefix}:${name}`);
+const values = await redis.mGet(keys);
+const [record, result] = values.map((value, i) => value && i < 2 && JSON.parse(value));
 const own = result?.format === 2 ? result.items : [];
-const places = (own.length > 0 ? own : record.popular.map((item) => [item])).slice(0, Number(n));
+const popular = record.popular.map((item) => [item]);
+
+// What the user has just had, and what is hidden from everybody until some time, is left out.
+const left = new Set(JSON.parse(`[${(values[2] ?? "").slice(0, -2)}]`));
+const items = [...own, ...popular].map(([item]) => item);
+const until = await redis.zmScore(`${prefix}:hidden`, items);
+const shown = new Set(items.filter((item, i) => !left.has(item) && !(until[i] > Date.now())));
+const [mine, others] = [own, popular].map((some) => some.filter(([item]) => shown.has(item)));
+const places = (mine.length > 0 ? mine : others).slice(0, Number(n));
 
 const ids = places.flatMap(([item, , because]) => [item, because ?? item]);
-const titles = await redis.hmGet(`${prefix}:titles:${record.snapshot}`, ids);
+const titles = ids.length > 0 ? await redis.hmGet(`${prefix}:titles:${record.snapshot}`, ids) : [];
 places.forEach(([item, score, because], i) => {
   const line = [i + 1, titles[2 * i] ?? item];
   if (because !== undefined) line.push(score.toFixed(4), titles[2 * i + 1] ?? because);

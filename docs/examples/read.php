@@ -9,15 +9,25 @@ if ($generation === false) {
     fail('No model was fitted yet.');
 }
 
-[$record, $result] = $redis->mGet(["$prefix:record:$generation", "$prefix:rec:$generation:$user"]);
+$names = ["$prefix:record:$generation", "$prefix:rec:$generation:$user", "$prefix:left:$user"];
+[$record, $result, $left] = $redis->mGet($names);
 $record = json_decode($record, true);
 $result = json_decode($result ?: 'null', true);
 $own = ($result['format'] ?? null) === 2 ? $result['items'] : [];
 $popular = array_map(fn ($item) => [$item], $record['popular']);
-$places = array_slice($own ?: $popular, 0, (int) $n);
+
+// What the user has just had, and what is hidden from everybody until some time, is left out.
+$left = json_decode('[' . substr($left ?: '', 0, -2) . ']');
+$items = array_column([...$own, ...$popular], 0);
+$until = $redis->rawCommand('ZMSCORE', "$prefix:hidden", ...$items);
+$isHidden = fn ($i) => $until[$i] === 'inf' || (float) $until[$i] > 1000 * microtime(true);
+$hidden = array_filter($items, $isHidden, ARRAY_FILTER_USE_KEY);
+$isShown = fn ($place) => !in_array($place[0], [...$left, ...$hidden], true);
+$places = array_filter($own, $isShown) ?: array_filter($popular, $isShown);
+$places = array_slice($places, 0, (int) $n);
 
 $ids = [...array_column($places, 0), ...array_column($places, 2)];
-$titles = $redis->hMGet("$prefix:titles:{$record['snapshot']}", $ids);
+$titles = $ids ? $redis->hMGet("$prefix:titles:{$record['snapshot']}", $ids) : [];
 foreach ($places as $i => $place) {
     [$item, $score, $because] = array_pad($place, 3, null);
     $line = [$i + 1, $titles[$item] ?: $item];

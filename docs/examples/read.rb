@@ -20,13 +20,21 @@ prefix = ENV.fetch("RECKONER_PREFIX", "reckoner")
 redis = connect(ENV.fetch("RECKONER_REDIS_URL", "redis://localhost:6379"))
 
 generation = redis.get("#{prefix}:generation") or abort "No model was fitted yet."
-values = redis.mget("#{prefix}:record:#{generation}", "#{prefix}:rec:#{generation}:#{user}")
+names = ["record:#{generation}", "rec:#{generation}:#{user}", "left:#{user}"]
+*values, left = redis.mget(*names.map { |name| "#{prefix}:#{name}" })
 record, result = values.map { |value| value && JSON.parse(value) }
 own = result && result["format"] == 2 ? result["items"] : []
-places = (own.any? ? own : record["popular"].map { |item| [item] }).first((n || 10).to_i)
+popular = record["popular"].map { |item| [item] }
+
+# What the user has just had, and what is hidden from everybody until some time, is left out.
+left = JSON.parse("[#{left.to_s.delete_suffix(",\n")}]")
+items = (own + popular).map(&:first)
+hidden = items.zip(redis.zmscore("#{prefix}:hidden", *items)).to_h.select { |_, ms| ms && ms > Time.now.to_f * 1000 }
+own, popular = [own, popular].map { |some| some.reject { |item,| left.include?(item) || hidden.key?(item) } }
+places = (own.any? ? own : popular).first((n || 10).to_i)
 
 ids = places.flat_map { |item, _, because| [item, because].compact }
-titles = ids.zip(redis.hmget("#{prefix}:titles:#{record["snapshot"]}", *ids)).to_h
+titles = ids.empty? ? {} : ids.zip(redis.hmget("#{prefix}:titles:#{record["snapshot"]}", *ids)).to_h
 places.each.with_index(1) do |(item, score, because), rank|
   line = [rank, titles[item] || item]
   line.push(format("%.4f", score), titles[because] || because) if because

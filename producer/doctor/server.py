@@ -33,15 +33,18 @@ DELIVERY_S = 2.0
 SENT_COMMANDS = (
     "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET",
     "HSCAN", "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "SMEMBERS", "TIME", "TTL", "UNLINK",
-    "XDEL", "XLEN", "XRANGE", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYLEX",
-    "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN",
+    "XDEL", "XINFO STREAM", "XLEN", "XRANGE", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE",
+    "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN",
 )  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
 # Returns the commands in ARGV that this user may not run on the key; none if the server cannot check.
 FORBIDDEN = """
 local forbidden = {}
 for _, command in ipairs(redis.acl_check_cmd and ARGV or {}) do
-  if not redis.acl_check_cmd(command, KEYS[1]) then
+  local words = {}
+  for word in string.gmatch(command, '%S+') do words[#words + 1] = word end
+  words[#words + 1] = KEYS[1]
+  if not redis.acl_check_cmd(unpack(words)) then
     forbidden[#forbidden + 1] = command
   end
 end

@@ -6,6 +6,7 @@ Those run whose language and client for Redis are installed.
 import csv
 import socket
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from tests.readers import INSTALLED, reader
 from tests.system import System
 
 USERS = ["user:1", "two words", "two\nlines", "ユーザー", *(f"u{number}" for number in range(20))]
+# One is hard to quote and to take apart.
+ITEMS = [f"item:{number}" if number != 7 else 'item 7",\n"ü' for number in range(25)]
 # Every fifth item has no title.
-TITLES = {f"item:{number}": f"Título {number}" for number in range(25) if number % 5}
+TITLES = {item: f"Título {number}" for number, item in enumerate(ITEMS) if number % 5}
 # What later releases may write: more in this format, or another.
 LATER = {
     "more": '{"format":2,"items":[["item:1",0.5,"item:2",{"a":1}],["item:3",0.25,"item:1",7]],"more":1}',
@@ -30,7 +33,7 @@ LATER = {
 
 def import_shop(system: System) -> None:
     """Everybody has five of twenty-five items, and a hermit one that nobody else has."""
-    rows = [(user, f"item:{(7 * u + i * i) % 25}") for u, user in enumerate(USERS) for i in range(5)]
+    rows = [(user, ITEMS[(7 * u + i * i) % 25]) for u, user in enumerate(USERS) for i in range(5)]
     path = system.home / "shop.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -75,6 +78,52 @@ async def test_the_examples_print_what_get_prints(tmp_path: Path) -> None:
             *((user, "cache") for user in users[:5]),
             *((user, "popular") for user in users[5:]),
         ]
+
+
+@pytest.mark.node
+async def test_the_examples_leave_out_what_must_not_be_shown(tmp_path: Path) -> None:
+    """What the user has had since, what they do not want, and what is hidden; lists stay as long.
+
+    No worker computes the lists again meanwhile.
+    """
+    readers = [reader(name, tmp_path) for name in INSTALLED]
+    async with System(tmp_path / "a shop", prefix="shop.1") as system:
+        import_shop(system)
+        system.start_workers()
+        await system.ready(1)
+        await system.fit()
+        assert (await system.run()).outcome == "passed"
+        await system.stop_workers()
+        commands = CommandLine(redis_url=f"redis://127.0.0.1:{await open_port(system)}", prefix="shop.1")
+        lists = {user: ids_of(commands, user) for user in ("user:1", "u5")}
+        async with system.reckoner() as reckoner:
+            bought, viewed, unwanted, *_ = lists["user:1"]
+            await reckoner.record("user:1", bought)
+            await reckoner.record("user:1", viewed, type="view")
+            await reckoner.hide("user:1", ITEMS[7], unwanted)
+            sold_out, soon_back, back, *_ = lists["u5"]
+            await reckoner.hide_items([sold_out])
+            await reckoner.hide_items([soon_back], until=time.time() + 3600)
+            await reckoner.hide_items([back], until=time.time() - 1)
+            await reckoner.hide("nothing left", *ITEMS[5:])
+            await reckoner.record("new", "item:1")
+        shown = {user: ids_of(commands, user) for user in (*lists, "nothing left", "new")}
+        assert not {bought, unwanted, ITEMS[7], sold_out, soon_back} & {*shown["user:1"]}
+        assert not {sold_out, soon_back} & {*shown["u5"]}
+        assert {viewed} <= {*shown["user:1"], sold_out, soon_back}
+        assert back in shown["u5"]
+        assert [len(items) for items in shown.values()][:2] == [8, 8]
+        for user in shown:
+            [told] = commands.run("get", user, "-n", "8", "--json").objects
+            expected = ["\t".join(cells(rank, **entry)) for rank, entry in enumerate(told["items"], 1)]
+            for each in readers:
+                assert printed(each, commands, user, "8") == expected, each
+
+
+def ids_of(commands: CommandLine, user: str) -> list[str]:
+    """The items of the first eight places of a list."""
+    [shown] = commands.run("get", user, "-n", "8", "--json").objects
+    return [place["item"] for place in shown["items"]]
 
 
 def printed(reader: Sequence[str], commands: CommandLine, *arguments: str) -> list[str]:

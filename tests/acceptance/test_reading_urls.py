@@ -34,7 +34,7 @@ async def fill(port: int) -> None:
         await ask(owner, "SELECT", database)
         record = {"snapshot": "s", "popular": [f"database {database}"]}
         await ask(owner, "MSET", "reckoner:generation", "g", "reckoner:record:g", json.dumps(record))
-    rights = ("%R~reckoner:*", "+@connection", "+get", "+mget", "+hmget")
+    rights = ("%R~reckoner:*", "+@connection", "+get", "+mget", "+zmscore", "+hmget")
     await ask(owner, "ACL", "SETUSER", "reader", "on", f">{LIST['password']}", *rights)
     await ask(owner, "ACL", "SETUSER", "default", "resetpass", ">all+others")
     await owner.aclose()

@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from math import inf
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -51,6 +52,17 @@ async def test_what_the_workers_write_keeps_the_contract(world: World, hand: Han
     assert names == [b"popular"]
     popular = await ask(hand.redis, "HGET", f"{prefix}:lists:{reported['snapshot']}", "popular")
     assert validate("list", json.loads(popular))[:5] == reported["popular"]
+    hidden, events = hand.runtime.results.hidden, hand.runtime.events
+    await events.hide("Ada", ['a "hat",\n', "b"])
+    left = await ask(hand.redis, "GET", f"{prefix}:left:Ada")
+    assert sorted(validate("left", json.loads(b"[" + left[:-2] + b"]"))) == ['a "hat",\n', "b"]
+    await hidden.hide(["hat"])
+    await hidden.hide(["coat"], 2**52)
+    scores = await ask(hand.redis, "ZRANGE", f"{prefix}:hidden", 0, -1, "WITHSCORES")
+    until = {item.decode(): float(score) for item, score in zip(scores[::2], scores[1::2], strict=True)}
+    assert until == {"coat": 2**52, "hat": inf}
+    validate("hidden", {item: None if score == inf else score for item, score in until.items()})
+    assert await ask(hand.redis, "GET", f"{prefix}:hidden:version") is not None
     tags = hand.runtime.results.tags
     await tags.write("s", {"hat": ["new"]})
     await tags.change("s", "hat", add=["sale"])

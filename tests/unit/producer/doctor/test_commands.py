@@ -17,6 +17,6 @@ def test_every_command_is_checked() -> None:
     asked = {command for text in texts for command in re.findall(r"ask\([\w.]+, \"([A-Z]+)\"", text)}
     asked |= {(one or other).upper() for text in texts for one, other in re.findall(PIPED, text)}
     assert len(asked) > 20
-    assert asked - DONE - BORNE - {"SCAN"} <= {*SENT_COMMANDS}
+    assert asked - DONE - BORNE - {"SCAN"} <= {command.partition(" ")[0] for command in SENT_COMMANDS}
     assert {"ZADD", "TIME", "HMGET"} <= {*commands_of_scripts()}
     assert "INFO" not in commands_of_scripts()
