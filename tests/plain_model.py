@@ -1,14 +1,17 @@
 """A plain model of what counts for users and of what their lists hold, in dicts, without the project's own code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from reckoner.shared.serving.events import BEGINNING, Mark, UserEvent
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
-from reckoner.shared.wire.shapes import RESULT, Options, Result
+from reckoner.shared.wire.shapes import RESULT, Event, Options, Result
 from tests.reference import reference_lists, reference_weights
+from tests.snapshots import left_out
 from tests.world import places
 
 
@@ -36,20 +39,22 @@ class PlainUser:
 
 
 def plain_users(snapshot: Snapshot) -> dict[str, PlainUser]:
-    """The users of a snapshot, whose interactions are all left out."""
-    found = {}
+    """The users of a snapshot."""
+    found, left = {}, left_out(snapshot)
     for user in range(snapshot.n_users):
         rows = slice(snapshot.user_ptr[user], snapshot.user_ptr[user + 1])
         items = [snapshot.items[int(item)] for item in snapshot.user_items[rows]]
         weights = [1.0] * len(items) if snapshot.user_weights is None else snapshot.user_weights[rows].tolist()
         times = [0] * len(items) if snapshot.user_times is None else snapshot.user_times[rows].tolist()
-        found[snapshot.users[user]] = PlainUser(
-            dict(zip(items, zip(weights, times, strict=True), strict=True)), set(items)
-        )
+        name = snapshot.users[user]
+        counting = dict(zip(items, zip(weights, times, strict=True), strict=True))
+        found[name] = PlainUser(counting, {item for who, item in left if who == name})
     return found
 
 
-def plain_list(user: PlainUser, model: Model, options: Options, item_ids: Mapping[str, int], hidden: set[str]) -> bytes:
+def plain_list(
+    user: PlainUser, model: Model, options: Options, item_ids: Mapping[str, int], hidden: set[str], spare: int = 0
+) -> bytes:
     """The bytes of a user's list by a model of these items, and the items of the history that it does not know."""
     known = sorted(item_ids[item] for item in user.counting if item in item_ids)
     names = {index: item for item, index in item_ids.items()}
@@ -63,9 +68,78 @@ def plain_list(user: PlainUser, model: Model, options: Options, item_ids: Mappin
     mask[[item_ids[item] for item in hidden if item in item_ids]] = 1
     [entries] = reference_lists(
         *(model.row_ptr, model.row_items, model.row_values, ptr, items, weights),
-        length=options.list_length,
+        length=options.list_length + spare,
         left=(np.array([0, left.size]), left),
         hidden=mask,
     )
     unknown = sorted(item for item in user.counting if item not in item_ids)
-    return RESULT.encode(Result(2, places(entries), unknown))
+    return RESULT.encode(Result(2, places(entries, list(item_ids)), unknown))
+
+
+@dataclass(frozen=True)
+class PlainEvent:
+    """A recorded event and its id in the stream."""
+
+    mark: Mark
+    user: str
+    item: str
+    role: str
+    weight: float
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class PlainSnapshot:
+    """What counts for the users of a snapshot, which holds the events up to a mark."""
+
+    mark: Mark
+    users: dict[str, PlainUser]
+
+
+class PlainShop:
+    """The whole: recorded events, hidden items, and the snapshots that imports of the events make."""
+
+    def __init__(self, repeats: str, snapshot: str, users: dict[str, PlainUser]) -> None:
+        self.repeats = repeats
+        self.snapshot = snapshot
+        """The current snapshot."""
+        self.snapshots = {snapshot: PlainSnapshot(BEGINNING, users)}
+        self.stream: list[PlainEvent] = []
+        self.hides: dict[str, set[str]] = {}
+        self.hidden: set[str] = set()
+        self._seen: set[str] = set()
+
+    def record(self, events: Sequence[UserEvent]) -> list[tuple[str, Event] | None]:
+        """What the stream gets for each event: None for an id that was recorded before."""
+        found: list[tuple[str, Event] | None] = []
+        for user, event, event_id in events:
+            found.append(None if event_id in self._seen else (user, event))
+            self._seen |= {event_id} - {""}
+        return found
+
+    def move(self, visitor: str, user: str) -> list[tuple[str, Event] | None]:
+        """Move a visitor's events, which the stream gets again, and hides."""
+        moved = [event for event in self.stream if event.user == visitor]
+        self.stream = [event for event in self.stream if event.user != visitor]
+        self.hides[user] = self.hides.get(user, set()) | self.hides.pop(visitor, set())
+        return [(user, Event(e.item, e.role, e.weight, "a type", e.time_ms)) for e in moved]  # type: ignore[arg-type]
+
+    def imports(self, snapshot: str, mark: Mark) -> None:
+        """Make a snapshot of the current one and the events up to a mark, and make it the current one."""
+        before = self.snapshots[self.snapshot]
+        users = {**before.users, **{event.user: PlainUser() for event in self.stream if event.mark <= mark}}
+        now = {user: self.counted(user, self.snapshot, mark) for user in users}
+        self.snapshots[snapshot], self.snapshot = PlainSnapshot(mark, now), snapshot
+
+    def counted(self, user: str, snapshot: str, last: Mark | None = None) -> PlainUser:
+        """What counts for a user, and is left out, by a snapshot and the events after it, up to the `last` one."""
+        base = self.snapshots[snapshot]
+        plain = deepcopy(base.users.get(user, PlainUser()))
+        for event in self.stream:
+            if event.user == user and base.mark < event.mark and (last is None or event.mark <= last):
+                plain.add(event.item, event.role, event.weight, event.time_ms, self.repeats)
+        return plain
+
+    def left(self, user: str) -> set[str]:
+        """The items that readers leave out for a user."""
+        return self.hides.get(user, set()) | {e.item for e in self.stream if e.user == user and e.role != "signal"}

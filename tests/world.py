@@ -131,8 +131,8 @@ def _generation(store: DirectoryStore, snapshot: Snapshot, config: ModelConfig, 
     return Generation(record, config, dict(zip(USERS, map(RESULT.encode, results), strict=True)))
 
 
-def places(entries: Sequence[Entry]) -> list[ScoredItem]:
-    return [ScoredItem(ITEMS[e.item], float(str(e.score)), ITEMS[e.reason]) for e in entries]
+def places(entries: Sequence[Entry], items: Sequence[str] = ITEMS) -> list[ScoredItem]:
+    return [ScoredItem(items[e.item], float(str(e.score)), items[e.reason]) for e in entries]
 
 
 def basket_bytes(store: DirectoryStore, record: Record, items: Sequence[str]) -> bytes:

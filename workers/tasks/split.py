@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from reckoner.shared.flows.flow_state import Flow
+from reckoner.shared.redis.scripts import Cached
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import (
     REPLY,
@@ -43,7 +44,10 @@ async def split(runtime: Runtime, flow: Flow, task: Split, lease: Lease) -> None
         case UserSpec() | BlockSpec() | BasketSpec():
             plan = await plan_scoring(runtime, flow.spec, flow.block or 0)
     if plan is None:
-        await runtime.flows.finish(flow, UNKNOWN_USER, lease=lease)
+        assert isinstance(flow.spec, UserSpec)
+        # A visitor who has logged in has nothing left.
+        no_list = Cached(runtime.keys.result(flow.spec.generation, flow.spec.user), b"", 0)
+        await runtime.flows.finish(flow, UNKNOWN_USER, cached=no_list, lease=lease)
     elif isinstance(flow.spec, BlockSpec) and len(plan.bounds) == 2:
         outcome = await compute_block(runtime, flow.spec, flow.block or 0, plan.frozen, lease)
         await runtime.flows.finish(flow, outcome=outcome, lease=lease)

@@ -42,7 +42,7 @@ class Fence(Protocol):
 
 
 class Cached(NamedTuple):
-    """A value that a script caches with its change."""
+    """A value that a script caches with its change. A life of 0 deletes what is cached."""
 
     key: str
     value: bytes

@@ -33,7 +33,6 @@ end
 rewrite_left(to_left, to, to_hides)
 redis.call('ZREM', recents, visitor)
 redis.call('HDEL', versions, visitor)
-redis.call('ZREM', stale, visitor)
 note_recent(recents, versions, user)
-redis.call('ZADD', stale, 0, user)
+redis.call('ZADD', stale, 0, visitor, 0, user)
 return #entries
