@@ -17,6 +17,7 @@ from reckoner.producer.importing.reading.sources import Origin
 from reckoner.producer.importing.recorded import ReadEvents
 from reckoner.producer.importing.reports import ImportReport
 from reckoner.shared.errors import SourceAwayError, SourceError
+from reckoner.shared.store.night_import import note_extension
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.repeats import Repeats
 from reckoner.shared.store.snapshots import KIND, Pairs, write_snapshot
@@ -106,6 +107,8 @@ def run_import(
     if options.append and store.current_snapshot() != (gathered.earlier and gathered.earlier.id):
         raise SourceAwayError("Another import changed the current snapshot meanwhile. Append the rows again.")
     if not refused:
+        if gathered.earlier:
+            note_extension(store, gathered.earlier.id, snapshot_id)
         if on_current is not None:
             on_current(snapshot_id)
         store.set_current_snapshot(snapshot_id)

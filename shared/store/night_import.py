@@ -1,6 +1,7 @@
-"""The import of a night as a mark in the store: what was current before, and what it made.
+"""The imports of nights as marks in the store: the newest one, and what was imported last.
 
-An import that appends and is killed after its snapshot has become the current one must not append its rows again.
+An import that appends and is killed after its snapshot has become the current one must not append its rows again, and
+neither must a later night whose file has not changed.
 """
 
 import msgspec
@@ -9,6 +10,8 @@ from reckoner.shared.errors import SourceAwayError
 from reckoner.shared.store.protocol import Store
 
 MARK = "night-import"
+# The source that a night imported last, and the snapshots that have its rows.
+SOURCE_MARK = "imported-source"
 
 
 class NightImport(msgspec.Struct, frozen=True):
@@ -59,6 +62,38 @@ def note_night_import(store: Store, night: str, made: str) -> None:
 def is_imported(store: Store, begun: NightImport) -> bool:
     """Whether the current snapshot is what the night made."""
     return bool(begun.made) and store.current_snapshot() == begun.made
+
+
+class ImportedSource(msgspec.Struct, frozen=True, array_like=True):
+    """What a night imported last."""
+
+    fingerprint: str = ""
+    made: str = ""
+    """The snapshot that it made."""
+    extended: list[str] = []
+    """The snapshots that imports have made since by appending to it: the last one, and what became of that."""
+
+
+def imported_source(store: Store) -> ImportedSource:
+    """What a night imported last; empty if unknown."""
+    data = store.mark(SOURCE_MARK)
+    try:
+        return msgspec.json.decode(data, type=ImportedSource) if data else ImportedSource()
+    except msgspec.MsgspecError:
+        return ImportedSource()
+
+
+def note_source(store: Store, fingerprint: str, made: str) -> None:
+    """Note what a night has imported."""
+    store.set_mark(SOURCE_MARK, msgspec.json.encode(ImportedSource(fingerprint, made)), replace=True)
+
+
+def note_extension(store: Store, before: str, made: str) -> None:
+    """Note a snapshot that rows were appended to, and the one that has both and is about to become the current one."""
+    known = imported_source(store)
+    if before in (known.made, *known.extended):
+        extended = msgspec.structs.replace(known, extended=[before, made])
+        store.set_mark(SOURCE_MARK, msgspec.json.encode(extended), replace=True)
 
 
 def _set(store: Store, noted: NightImport) -> None:

@@ -54,10 +54,15 @@ def takes_events(arguments: str) -> bool:
     return not {"--events", "--source-has-events"}.isdisjoint(shlex.split(arguments))
 
 
+def appends(arguments: str) -> bool:
+    """Whether the import appends the rows of a source."""
+    return "--append" in shlex.split(arguments)
+
+
 def only_events_are_new(arguments: str, now: str, before: str) -> bool:
     """Whether the files of an import that appends are those of the one before, by fingerprint: events alone are new."""
-    appends = {"--append", "--events"} <= {*shlex.split(arguments)}
-    return appends and bool(now) and now.rpartition(" ")[0] == before.rpartition(" ")[0]
+    is_of_both = appends(arguments) and "--events" in shlex.split(arguments)
+    return is_of_both and bool(now) and now.rpartition(" ")[0] == before.rpartition(" ")[0]
 
 
 def _sources(words: list[str]) -> list[str]:

@@ -12,16 +12,26 @@ from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.serving.generations import base_of, generation_id
 from reckoner.shared.store.fit_options import configuration, default_model, parse_options, recency_of
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
-from reckoner.shared.store.night_import import begin_night_import, find_night_import, is_imported
+from reckoner.shared.store.night_import import (
+    begin_night_import,
+    find_night_import,
+    imported_source,
+    is_imported,
+    note_source,
+)
 from reckoner.shared.wire.shapes import Record
-from reckoner.workers.night.importing import Imported, fingerprint, import_source, only_events_are_new, takes_events
+from reckoner.workers.night.importing import (
+    Imported,
+    appends,
+    fingerprint,
+    import_source,
+    only_events_are_new,
+    takes_events,
+)
 from reckoner.workers.night.work import LOOK_S, MORE_TRIES, StageFailedError, Work
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
-
-# The mark in the store of the file that a night imported last.
-SOURCE_MARK = "imported-source"
 
 
 async def import_stage(work: Work) -> None:
@@ -35,28 +45,28 @@ async def import_stage(work: Work) -> None:
     types = work.runtime.settings.event_types
     last_event = str(await work.runtime.events.last()) if takes_events(source) else ""
     now = await work.runtime.in_thread(lambda: fingerprint(source, types, last_event))
-    imported, of = await _imported_last(work.runtime) or ("", "")
-    if now and before and (imported, of) == (now, before):
+    last = await work.runtime.in_store(lambda: imported_source(store))
+    has_rows = bool(before) and (before == last.made or (appends(source) and before in last.extended))
+    if now and has_rows and last.fingerprint == now:
         why = "The file has not changed since it was imported."
         if last_event:
             why = "The source has not changed, and no event was recorded."
-        return await work.end("unchanged", why, snapshot=before)
+        return await work.end("unchanged", why, snapshot=before or "")
     arguments = source
-    if before and of == before and only_events_are_new(source, now, imported):
-        # The file's rows are in the snapshot.
+    if has_rows and only_events_are_new(source, now, last.fingerprint):
         arguments += " --without-source"
 
     begun = await work.runtime.in_store(lambda: begin_night_import(store, work.night.id, now, before or ""))
     found = await _imported(work, arguments)
     if found is None:
         noted = await work.runtime.in_store(lambda: find_night_import(store, work.night.id)) or begun
-        await _mark_source(work, noted.fingerprint, noted.made)
+        await work.runtime.in_store(lambda: note_source(store, noted.fingerprint, noted.made))
         if noted.made == noted.before:
             return await work.end("unchanged", "The source has no new interactions.", snapshot=noted.made)
         return await work.end("done", "It was imported before the night was interrupted.", snapshot=noted.made)
     if found.code == 0 and found.report:
         snapshot = str(found.report["snapshot"])
-        await _mark_source(work, now, snapshot)
+        await work.runtime.in_store(lambda: note_source(store, now, snapshot))
         if snapshot == before:
             return await work.end("unchanged", "The source has no new interactions.", snapshot=snapshot)
         held = f"{found.report['interactions']:,} interactions of {found.report['users']:,} users"
@@ -65,11 +75,6 @@ async def import_stage(work: Work) -> None:
         return await work.end("refused", f"{'; '.join(refused)}.", snapshot=str(found.report.get("snapshot", "")))
     ended = f"The import was ended by signal {-found.code}." if found.code < 0 else "The import failed."
     return await work.end("failed", found.message or ended)
-
-
-async def _mark_source(work: Work, fingerprint: str, snapshot: str) -> None:
-    mark, store = msgspec.json.encode([fingerprint, snapshot]), work.runtime.store
-    await work.runtime.in_store(lambda: store.set_mark(SOURCE_MARK, mark, replace=True))
 
 
 async def _is_imported(work: Work) -> bool:
@@ -106,15 +111,6 @@ async def _imported(work: Work, arguments: str) -> Imported | None:
         log.warning("import interrupted", night=work.night.id, code=found.code, reason=found.message)
         await work.pause(tries)
     return found
-
-
-async def _imported_last(runtime: Runtime) -> tuple[str, str] | None:
-    """The fingerprint of the file that a night imported last, and its snapshot; None if unknown."""
-    data = await runtime.in_store(lambda: runtime.store.mark(SOURCE_MARK))
-    try:
-        return msgspec.json.decode(data, type=tuple[str, str]) if data else None
-    except msgspec.MsgspecError:
-        return None
 
 
 async def fit_stage(work: Work) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from reckoner.producer.importing import Options, import_interactions, read_recorded, run_import
+from reckoner.producer.importing import Options, RecordedEvents, import_interactions, read_recorded, run_import
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.events import BEGINNING, UserEvent, parse_mark
 from reckoner.shared.store.directory import DirectoryStore
@@ -52,6 +52,17 @@ class Shop:
         ended = await through(self.hand, f"2026-12-{self.nights:02}", imports=True)
         assert ended.outcome in ("live", "unchanged"), ended.stages
         return outcomes(ended)
+
+    async def new_events(self) -> RecordedEvents:
+        """Those that the current snapshot lacks."""
+        mark = current(self.store).mark
+        after = parse_mark(mark) if mark else BEGINNING
+        return await read_recorded(self.hand.runtime.events, after, lambda *_: None)
+
+    async def imports(self, source: Path | None) -> None:
+        """Append a file and the new events by hand."""
+        events = await self.new_events()
+        import_interactions(source, self.store, append=True, read_events=lambda *_: events)
 
     def check(self) -> None:
         """The current snapshot holds each row and each event once."""
@@ -132,6 +143,34 @@ async def test_a_file_and_events_are_appended_when_they_are_new(shop: Shop, tmp_
 
 
 @pytest.mark.usefixtures("children")
+async def test_imports_by_hand_between_nights_make_no_night_append_a_file_again(shop: Shop, tmp_path: Path) -> None:
+    """Of events, and of other rows; a source that is not appended replaces them, and comes again."""
+    file, other = tmp_path / "new.csv", tmp_path / "other.csv"
+    for path, user in ((file, "u1"), (other, "u2")):
+        path.write_text(f"user,item\n{user},{ITEMS[0]}\n")
+    change(shop.hand, source=f"'{file}' --append --events")
+    await shop.records(("u1", ITEMS[0]))
+    shop.count(("u1", ITEMS[0]))
+    await shop.night()
+    for source in (None, other, None):
+        await shop.records(("u3", ITEMS[0]))
+        await shop.imports(source)
+        shop.count(*([("u2", ITEMS[0])] if source else []))
+        shop.check()
+    assert (await shop.night())["import"] == "unchanged"
+    shop.check()
+    await shop.records(("u3", ITEMS[0]))
+    assert (await shop.night())["import"] == "done"
+    shop.check()
+    change(shop.hand, source=f"'{file}' --min-share 0")
+    for made_by_hand in (False, True):
+        if made_by_hand:
+            await shop.imports(other)
+        assert (await shop.night())["import"] == "done"
+        assert len(interactions(current(shop.store))) == 1
+
+
+@pytest.mark.usefixtures("children")
 async def test_a_source_that_has_the_events_lets_them_leave_redis(shop: Shop, tmp_path: Path) -> None:
     """Without another row there is nothing new, though the stream is empty by then."""
     file = tmp_path / "all.csv"
@@ -161,9 +200,7 @@ def killing(shop: Shop, file: Path, kill: Sequence[str], monkeypatch: pytest.Mon
 
     async def run(night: str, arguments: str, on_rows: object) -> Imported:
         given.append(arguments)
-        mark = current(shop.store).mark
-        after = parse_mark(mark) if mark else BEGINNING
-        events = await read_recorded(shop.hand.runtime.events, after, lambda *_: None)
+        events = await shop.new_events()
         options = Options(append=True, read_events=lambda *_: events)
         source = None if "--without-source" in arguments else file
         with monkeypatch.context() as patched:
