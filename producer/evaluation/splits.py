@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reckoner.shared.errors import UsageError
 from reckoner.shared.store.identifiers import TextTable
-from reckoner.shared.store.snapshots import Snapshot, write_snapshot
+from reckoner.shared.store.snapshots import ItemsOfUsers, Pairs, Snapshot, write_snapshot
 from reckoner.shared.store.sorting import stable_order
 
 SplitKind: TypeAlias = Literal["global", "last", "random"]
@@ -30,6 +30,7 @@ class Interactions:
     """Interactions by user, then by item: `users` and `items` uint32[n], `weights` float32[n], `times` int64[n] in ms.
 
     Weights of None are all 1; times are None where the data have none. Each user and each item has at least one.
+    `left` are the items that users' lists leave out, None if these are the interactions.
     """
 
     user_ids: TextTable
@@ -38,6 +39,7 @@ class Interactions:
     items: NDArray[np.uint32]
     weights: NDArray[np.float32] | None
     times: NDArray[np.int64] | None
+    left: Pairs | None = None
 
     def write(self, directory: Path) -> str:
         """Write them as the snapshot of a training part; returns its id. See `write_snapshot`."""
@@ -49,6 +51,7 @@ class Interactions:
             items=self.items,
             weights=self.weights,
             times=self.times,
+            left=self.left,
             training=True,
         )
 
@@ -167,7 +170,12 @@ def interactions_of(snapshot: Snapshot) -> Interactions:
         items=snapshot.user_items,
         weights=snapshot.user_weights,
         times=snapshot.user_times,
+        left=None if snapshot.left_ptr is None else _pairs(snapshot.left_out),
     )
+
+
+def _pairs(left: ItemsOfUsers) -> Pairs:
+    return Pairs(np.repeat(np.arange(left.ptr.size - 1, dtype=np.uint32), np.diff(left.ptr)), left.items)
 
 
 def hold_out(data: Interactions, protocol: Protocol, fold: int = 0) -> Split:
@@ -192,6 +200,7 @@ def hold_out(data: Interactions, protocol: Protocol, fold: int = 0) -> Split:
         items=item_index[data.items[kept]],
         weights=None if data.weights is None else data.weights[kept],
         times=None if data.times is None else data.times[kept],
+        left=None if data.left is None else _left_of(data, kept, user_index, item_index),
     )
     users, items = data.users[held], item_index[data.items[held]]
     tested = histories[users] >= protocol.least_history
@@ -207,6 +216,21 @@ def hold_out(data: Interactions, protocol: Protocol, fold: int = 0) -> Split:
         short_history=int(np.unique(users[short]).size),
         new_items=int((tested & ~cold & new).sum()),
     )
+
+
+def _left_of(
+    data: Interactions, kept: NDArray[np.bool_], user_index: NDArray[np.uint32], item_index: NDArray[np.uint32]
+) -> Pairs:
+    """What the lists of the training part leave out: all that the data's do, but what was not there yet."""
+    assert data.left is not None
+    left, width = data.left, np.uint64(len(data.item_ids))
+    mine = left.users.astype(np.uint64) * width + left.items
+    interactions = data.users.astype(np.uint64) * width + data.items
+    places = np.minimum(np.searchsorted(interactions, mine), interactions.size - 1)
+    there = (interactions[places] != mine) | kept[places]
+    users, items = user_index[left.users[there]], item_index[left.items[there]]
+    known = (users != NEW) & (items != NEW)
+    return Pairs(users[known], items[known])
 
 
 def parts_of(data: Interactions, protocol: Protocol, fold: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

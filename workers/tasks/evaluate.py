@@ -16,7 +16,7 @@ from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import EvaluationSpec, Part, Plan, StoreSpec
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.kernels.scoring.merge import Partial
-from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS, score_users
+from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS, LeftOut, score_users
 from reckoner.workers.runtime.runtime import Runtime
 from reckoner.workers.tasks.histories import Histories
 
@@ -68,15 +68,24 @@ async def score_part(runtime: Runtime, spec: EvaluationSpec, first: int, last: i
 
 def histories_of(snapshot: Snapshot, users: NDArray[np.uint32]) -> Histories:
     """The histories of some users, uint32[n]."""
-    starts, ends = snapshot.user_ptr[users], snapshot.user_ptr[users + np.uint32(1)]
-    ptr = np.concatenate(([0], np.cumsum(ends - starts)))
-    taken = np.repeat(starts - ptr[:-1], ends - starts) + np.arange(ptr[-1])
-    weights, times = snapshot.user_weights, snapshot.user_times
+    ptr, taken = _rows(snapshot.user_ptr, users)
+    weights, times, left = snapshot.user_weights, snapshot.user_times, None
+    if snapshot.left_ptr is not None and snapshot.left_items is not None:
+        left_ptr, left_taken = _rows(snapshot.left_ptr, users)
+        left = LeftOut(left_ptr, snapshot.left_items[left_taken])
     return Histories(
         *(ptr, snapshot.user_items[taken]),
         None if weights is None else weights[taken],
         None if times is None else times[taken],
+        left,
     )
+
+
+def _rows(ptr: NDArray[np.int64], users: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pointers of some rows of a CSR matrix, int64[n + 1], and where their elements are, int64[]."""
+    starts, ends = ptr[users], ptr[users + np.uint32(1)]
+    new = np.concatenate(([0], np.cumsum(ends - starts)))
+    return new, np.repeat(starts - new[:-1], ends - starts) + np.arange(new[-1])
 
 
 async def join_evaluation(

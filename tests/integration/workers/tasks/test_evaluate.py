@@ -11,6 +11,7 @@ from reckoner.shared.redis.scripts import LeaseLostError
 from reckoner.shared.store.evaluation_parts import get_lists, put_users
 from reckoner.shared.wire.jobs import Split
 from reckoner.shared.wire.shapes import SPEC, EvaluationSpec
+from reckoner.workers.tasks.evaluate import histories_of
 from tests.reference import reference_lists
 from tests.world import ITEMS, Hand, World
 
@@ -154,3 +155,13 @@ async def test_a_task_that_was_cancelled_meanwhile_deletes_its_part(
     with pytest.raises(LeaseLostError):
         await hand.deliver(job)
     assert (parts(own_world) == before) == (spec_of != "fit")
+
+
+def test_an_evaluation_leaves_out_what_the_snapshot_says(own_world: World) -> None:
+    """Of users in any order; without such items, their histories."""
+    data, users = own_world.snapshot, np.array([3, 0, 5], np.uint32)
+    assert histories_of(data, users).left is None
+    ptr, items = np.array([0, 1, 1, 1, 3, 3, 4]), np.array([7, 2, 9, 4], np.uint32)
+    left = histories_of(replace(data, left_ptr=ptr, left_items=items), users).left
+    assert left is not None
+    assert [part.tolist() for part in np.split(left.items, left.ptr[1:-1])] == [[2, 9], [7], [4]]

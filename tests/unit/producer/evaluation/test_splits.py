@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from reckoner.producer.evaluation.splits import (
 )
 from reckoner.shared.errors import UsageError
 from reckoner.shared.store.identifiers import build
-from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
+from reckoner.shared.store.snapshots import Pairs, Snapshot, open_snapshot, write_snapshot
 
 
 class Row(NamedTuple):
@@ -187,3 +188,36 @@ def test_data_without_times_have_no_split_by_time(split: str) -> None:
     with pytest.raises(UsageError, match="no times"):
         hold_out(data_of(rows, times=False), Protocol(split=split))  # type: ignore[arg-type]
     assert hold_out(data_of(rows, times=False), Protocol(split="random")).training.times is None
+
+
+@given(tables(), protocols, st.data())
+def test_a_training_part_leaves_out_what_was_left_out_by_then(
+    rows: list[Row], protocol: Protocol, drawn: st.DataObject
+) -> None:
+    """What counts and was bought, or disliked; not what is held out, nor of users and items that are not there."""
+    data = data_of(rows)
+    users, items = names_of(data)
+    pairs = drawn.draw(st.sets(st.tuples(st.sampled_from(users), st.sampled_from(items)), max_size=40))
+    left = np.array(sorted((users.index(user), items.index(item)) for user, item in pairs), np.uint32).reshape(-1, 2)
+    try:
+        training = hold_out(replace(data, left=Pairs(left[:, 0], left[:, 1])), protocol).training
+    except UsageError:
+        return
+    users, items = names_of(training)
+    kept = {
+        (users[user], items[item]) for user, item in zip(training.users.tolist(), training.items.tolist(), strict=True)
+    }
+    later = {(row.user, row.item) for row in rows} - kept
+    assert training.left is not None
+    found = zip(training.left.users.tolist(), training.left.items.tolist(), strict=True)
+    assert [(users[user], items[item]) for user, item in found] == sorted(
+        (user, item) for user, item in pairs - later if user in users and item in items
+    )
+
+
+def names_of(data: Interactions) -> tuple[list[str], list[str]]:
+    """The ids of users and items."""
+    return (
+        [data.user_ids[at] for at in range(len(data.user_ids))],
+        [data.item_ids[at] for at in range(len(data.item_ids))],
+    )
