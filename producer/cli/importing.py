@@ -329,7 +329,7 @@ def import_(
     # Arrow's own pool keeps up to a gigabyte of what one thread allocates and another frees.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     read_events = events_reader(settings, events=events, source_has_events=source_has_events)
-    for_sources = {**names, **as_written, "query": query, "since": since}
+    for_sources = {**names, **as_written, "query": query, "since": since, "rejects": rejects}
     given = [f"--{name}" for name, value in for_sources.items() if value]
     found = None if without_source else _find(sources or [], query, given, events=events, supervised=night is not None)
     if night and items is not None and _is_standard_input(items):

@@ -197,6 +197,7 @@ def gather(
         SourceError: the source is unreadable, lacks a column, or has no good row.
         OutputError: `rejects` cannot be written.
         StoreError: rows cannot be written to disk.
+        RedisUnavailableError: events cannot be read.
     """
     source, earlier = find_earlier(source, store, append=options.append, since=options.since)
     rules, repeats = options.rules, options.repeats or (earlier.repeats if earlier else "last")

@@ -71,6 +71,7 @@ def import_interactions(
         SourceError: the source is unreadable, lacks a column, or has no good row; the current snapshot stays.
         OutputError: `rejects` cannot be written.
         StoreError: the store cannot be written; the current snapshot stays.
+        RedisUnavailableError: `read_events` cannot reach Redis; the current snapshot stays.
     """
     options = Options(
         columns=columns,

@@ -12,7 +12,7 @@ from reckoner.shared.serving.events import Events, UserEvent
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.wire.shapes import Event
 from tests.commands import CommandLine
-from tests.snapshots import current, interactions
+from tests.snapshots import current, interactions, titles
 
 AWAY = {"RECKONER_REDIS_URL": "redis://127.0.0.1:1"}
 
@@ -101,6 +101,17 @@ async def test_a_dry_run_counts_the_events(commands: CommandLine, events: Events
     assert not (tmp_path / "a höme" / "store").exists()
 
 
+async def test_events_alone_may_have_a_file_of_items(
+    commands: CommandLine, events: Events, store: DirectoryStore, tmp_path: Path
+) -> None:
+    """With their titles."""
+    (tmp_path / "items.csv").write_text("sku,title\nmug,A mug\ntea,Tea\n")
+    await record(events, ("cyd", "mug"))
+    ended = commands.call("import", "--events", "--items", str(tmp_path / "items.csv"), "--item-columns", "item=sku")
+    assert (ended.code, ended.err) == (0, "")
+    assert titles(current(store)) == {"mug": "A mug"}
+
+
 async def test_without_events_and_without_a_snapshot_there_is_nothing_to_import(commands: CommandLine) -> None:
     """Which is said."""
     ended = commands.call("import", "--events")
@@ -130,6 +141,7 @@ async def test_invalid_entries_are_named(
         (("--source-has-events",), "Name a SOURCE to import, or append the recorded events with --events."),
         (("--events", "--user", "who"), "--user is for a source. Name a SOURCE, or remove --user."),
         (("--events", "--query", "select 1"), "--query is for a source. Name a SOURCE, or remove --query."),
+        (("--events", "--rejects", "bad.csv"), "--rejects is for a source. Name a SOURCE, or remove --rejects."),
         (("--events", "--since"), "--since is for a source. Name a SOURCE, or remove --since."),
     ],
 )
