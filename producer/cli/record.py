@@ -13,7 +13,7 @@ from reckoner.producer.cli.output import Bar, print_json, print_line, print_resu
 from reckoner.producer.cli.times import read_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from reckoner.producer.cli.event_lines import Line
     from reckoner.producer.client.open import OpenReckoner
@@ -27,6 +27,7 @@ ANSWERS = {
     "seen": "recorded before",
     "later": "counted from the next import on",
     "refused": "refused",
+    "full": "without room",
 }
 
 
@@ -128,7 +129,7 @@ def _record_lines(file: Path | None, as_json: bool) -> bool:
         progress = Progress(bar, as_json)
         try:
             for batch in read_lines(stream, where):
-                progress.take(_answers(reckoner, batch))
+                progress.take(batch, _answers(reckoner, batch))
         except (EventsFullError, RedisUnavailableError) as error:
             raise type(error)(f"{error} {progress.stopped}") from error
         except KeyboardInterrupt:
@@ -138,21 +139,13 @@ def _record_lines(file: Path | None, as_json: bool) -> bool:
     return not progress.counts["refused"]
 
 
-def _answers(reckoner: "SyncReckoner", batch: "list[Line]") -> "Iterator[tuple[Line, Recorded]]":
-    """Record a batch; yields each line with what became of it, up to one for which Redis is full.
-
-    Raises:
-        EventsFullError: Redis holds too many events.
-    """
+def _answers(reckoner: "SyncReckoner", batch: "list[Line]") -> "Iterator[Recorded]":
+    """Record a batch; yields what became of each line."""
     from reckoner.producer.client.recording import Recorded
-    from reckoner.shared.errors import EventsFullError
 
     answers = iter(reckoner.record_many([line.event for line in batch if not isinstance(line.event, str)]))
     for line in batch:
-        answer = Recorded("refused", line.event) if isinstance(line.event, str) else next(answers)
-        if answer.is_full:
-            raise EventsFullError(answer.reason)
-        yield line, answer
+        yield Recorded("refused", line.event) if isinstance(line.event, str) else next(answers)
 
 
 class Progress:
@@ -161,27 +154,41 @@ class Progress:
     def __init__(self, bar: Bar, as_json: bool) -> None:
         self._bar = bar
         self._as_json = as_json
-        self._last = 0
+        self._under_way: tuple[int, int] | None = None
+        """The first and the last line of a batch that is not recorded as a whole."""
+        self._next = 1
         self.counts = Counter[str]()
 
-    def take(self, answers: "Iterable[tuple[Line, Recorded]]") -> None:
-        """Report a batch."""
-        for line, answer in answers:
-            self._last = line.number
-            self.counts[answer.status] += 1
+    def take(self, batch: "list[Line]", answers: "Iterator[Recorded]") -> None:
+        """Report the answers for a batch, which are made meanwhile.
+
+        Raises:
+            EventsFullError: Redis holds too many events for all of them.
+        """
+        from reckoner.shared.errors import EventsFullError
+
+        self._under_way, full = (batch[0].number, batch[-1].number), ""
+        for line, answer in zip(batch, answers, strict=True):
+            full = full or (answer.reason if answer.is_full else "")
+            self.counts["full" if answer.is_full else answer.status] += 1
             if self._as_json:
                 print_json(_as_object(line, answer))
-            elif answer.status == "refused" and self.counts["refused"] <= SHOWN_REFUSALS:
+            elif answer.status == "refused" and not answer.is_full and self.counts["refused"] <= SHOWN_REFUSALS:
                 self._bar.say(f"Line {line.number:,} is refused: {answer.reason}")
+        if full:
+            raise EventsFullError(full)
+        self._next, self._under_way = batch[-1].number + 1, None
         self._bar.show("Recording", "events", self.counts.total(), None)
 
     @property
     def stopped(self) -> str:
         """How far it came, and how to go on."""
-        return (
-            f"Stopped after line {self._last:,}: {self._summary}. To go on, record the same lines again: an event with "
-            f"an id is not recorded twice within a day. Without ids, begin at line {self._last + 1:,}."
-        )
+        again = "To go on, record the same lines again: an event with an id is not recorded twice within a day."
+        if self._under_way is None:
+            return f"Stopped before line {self._next:,}: {self._summary}. {again} Without ids, begin at this line."
+        first, last = self._under_way
+        some = "--json says which of these lines are" if self.counts["full"] else "some of these lines may be"
+        return f"Stopped in lines {first:,} to {last:,}: {self._summary}. {again} Without ids, {some} recorded."
 
     def close(self) -> None:
         """Print the summary."""

@@ -117,17 +117,22 @@ async def test_what_cannot_be_read_is_a_failure(commands: CommandLine, tmp_path:
 async def test_a_full_stream_stops_with_a_way_on(
     commands: CommandLine, reckoner: OpenReckoner, redis_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    """The same lines again record the rest once, since each has an id; as described, so does the rest by itself."""
+    """The same lines again record the rest once, since each has an id; `--json` says which lines have had room."""
     room = BATCH_LINES + 200
-    given = as_lines(*({"user": "u", "item": "i", "type": "view", "id": f"{n}"} for n in range(room + 50)))
+    given = as_lines(*({"user": f"{n % 7}", "item": "i", "type": "view", "id": f"{n}"} for n in range(room + 50)))
     full = CommandLine(redis_url=redis_url, prefix=prefix, home=tmp_path, max_events=room)
-    ended = full.call("record", "-", given=given)
-    assert (ended.code, ended.out, len(ended.err.splitlines())) == (1, "", 1)
-    assert ended.err.startswith(f"Redis holds {room:,} events that no live list counts yet. Import them with ")
-    assert f"Stopped after line {room:,}: 1,000 recorded, 200 counted from the next import on. " in ended.err
-    assert f"Without ids, begin at line {room + 1:,}.\n" in ended.err
+    ended = full.call("record", "-", "--json", given=given)
+    assert ended.code == 1
+    assert [line["status"] for line in ended.objects].count("recorded") == room
+    assert {line["reason"][:30] for line in ended.objects if line["status"] == "refused"} == {
+        "Redis holds 1,200 events that "
+    }
+    sentence = full.call("record", "-", given=given)
+    assert (sentence.code, sentence.out, len(sentence.err.splitlines())) == (1, "", 1)
+    assert "Stopped in lines 1,001 to 1,249: 1,200 recorded before, 49 without room. To go on, " in sentence.err
+    assert sentence.err.startswith(f"Redis holds {room:,} events that no live list counts yet. Import them with ")
     assert full.call("record", "v", "i").code == 1
-    assert commands.call("record", "-", given=given).out.startswith("1,200 recorded before, 50 ")
+    assert commands.call("record", "-", given=given).out == "50 recorded, 1,200 recorded before.\n"
     assert (await reckoner.operator.status()).events == room + 50
 
 
