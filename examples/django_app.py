@@ -1,63 +1,103 @@
-"""A shop with Django: a purchase enqueues the buyer's list, their page shows it, and nothing waits for long.
+"""A shop with Django: what a visitor does changes their next page, sold-out items vanish, and nothing waits for long.
 
-Run it beside the workers with `uvicorn examples.django_app:application`. In a project, settings, URLs and views are in
-separate files, and `application` replaces the one in `asgi.py`.
+Run it beside the workers with `python -m examples.django_app runserver`, or with `gunicorn examples.django_app`. In a
+project, settings, URLs and views are in separate files.
 """
 
 import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import aclosing
+import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.core.asgi import get_asgi_application
+from django.core.management import execute_from_command_line
+from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from reckoner import (
     Answer,
+    EventsFullError,
     FlowFailedError,
+    HistoryTooLongError,
     NothingFittedError,
-    Reckoner,
+    QueueFullError,
     RedisUnavailableError,
+    SyncReckoner,
     UsageError,
     WaitTimeoutError,
 )
 
-# A page's longest waits in seconds: for its own list, then for the popular one, which takes long only if Redis hangs.
-PATIENCE_S, POPULAR_S = 0.3, 1.0
+# The longest waits in seconds: to record an event, for a page's own list, and then for the popular one. The first and
+# the last take long only if Redis hangs.
+RECORD_S, PATIENCE_S, POPULAR_S = 0.3, 0.3, 1.0
 
-Message = MutableMapping[str, Any]
+# One client for each process, which all its threads share. It connects with the first call, also after a fork, so the
+# shop starts without Redis.
+reckoner = SyncReckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379"))
+
+View = Callable[[HttpRequest], JsonResponse]
 
 
-async def purchases(request: HttpRequest) -> JsonResponse:
-    """Accept a purchase, and prepare the buyer's list."""
+def refusing(view: View) -> View:
+    """A view that says what is wrong with a request, such as an invalid id or type."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest) -> JsonResponse:
+        try:
+            return view(request)
+        except (ValueError, KeyError, TypeError):
+            return JsonResponse({"detail": "The request is not as expected."}, status=422)
+        except UsageError as error:
+            return JsonResponse({"detail": str(error)}, status=422)
+
+    return wrapped
+
+
+@refusing
+def events(request: HttpRequest) -> JsonResponse:
+    """Record what a user did, such as a purchase, a view or a dislike: their next page follows it."""
+    event: dict[str, Any] = json.loads(request.body)
+    user, item, kind = event["user"], event["item"], event.get("type", "purchase")
+    # Here the event goes into the shop's own table too, which `reckoner import` reads every night.
     try:
-        user = json.loads(request.body)["user"]
-    except (ValueError, KeyError, TypeError):
-        return JsonResponse({"detail": "A purchase names its user."}, status=422)
-    # Here the purchase goes into the shop's own table, which `reckoner import` reads every night.
+        # The id is the shop's own, such as an order's: a repeated request does not count twice.
+        reckoner.record(user, item, type=kind, id=event.get("id", ""), timeout=RECORD_S)
+    except (RedisUnavailableError, EventsFullError, WaitTimeoutError):
+        # The shop goes on; lists know of it after the next import.
+        return JsonResponse({"recorded": False}, status=202)
+    return JsonResponse({"recorded": True}, status=202)
+
+
+@refusing
+def logins(request: HttpRequest) -> JsonResponse:
+    """Join what a visitor did to a user."""
+    login: dict[str, Any] = json.loads(request.body)
     try:
-        asked = await reckoner_of(request).enqueue(str(user), timeout=PATIENCE_S)
-    except UsageError as error:
-        return JsonResponse({"detail": str(error)}, status=422)
-    except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
-        # The purchase is accepted; the list is computed when the buyer returns.
-        return JsonResponse({"job": None}, status=202)
-    return JsonResponse({"job": asked.job}, status=202)
+        reckoner.merge(login["visitor"], login["user"], timeout=RECORD_S)
+    except (RedisUnavailableError, HistoryTooLongError, WaitTimeoutError):
+        return JsonResponse({"merged": False}, status=202)
+    return JsonResponse({"merged": True}, status=202)
 
 
-async def recommendations(request: HttpRequest) -> JsonResponse:
+@refusing
+def sold_out(request: HttpRequest) -> JsonResponse:
+    """Take the whole list of sold-out items from the warehouse: the next page shows none of them."""
+    try:
+        return JsonResponse({"hidden": reckoner.set_hidden_items(json.loads(request.body), timeout=POPULAR_S)})
+    except (RedisUnavailableError, WaitTimeoutError) as error:
+        # The warehouse tries again.
+        return JsonResponse({"detail": str(error)}, status=503)
+
+
+@refusing
+def recommendations(request: HttpRequest) -> JsonResponse:
     """Show a user's list. Without one, wait for a moment, then show the popular list."""
-    user, n = request.GET.get("user", ""), request.GET.get("n", "10")
     try:
-        answer = await list_for(reckoner_of(request), user, int(n))
-    except ValueError:
-        return JsonResponse({"detail": "n is not a number."}, status=422)
-    except UsageError as error:
-        # A list that is too long, or an invalid id.
-        return JsonResponse({"detail": str(error)}, status=422)
+        answer = list_for(request.GET["user"], int(request.GET.get("n", "10")))
     except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         return JsonResponse({"source": "none", "items": []})
     places = [
@@ -67,51 +107,25 @@ async def recommendations(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"source": answer.source, "items": places})
 
 
-async def list_for(reckoner: Reckoner, user: str, n: int) -> Answer:
+def list_for(user: str, n: int) -> Answer:
     """A user's list, or the popular one if theirs is not ready in time."""
     try:
-        return await reckoner.recommend(user, n, timeout=PATIENCE_S)
-    except (WaitTimeoutError, FlowFailedError):
-        return await reckoner.get(user, n, timeout=POPULAR_S)
+        return reckoner.recommend(user, n, timeout=PATIENCE_S)
+    except (WaitTimeoutError, FlowFailedError, QueueFullError):
+        return reckoner.get(user, n, timeout=POPULAR_S)
 
 
-def reckoner_of(request: HttpRequest) -> Reckoner:
-    """The client of this process."""
-    reckoner: Reckoner = request.scope["state"]["reckoner"]
-    return reckoner
-
-
-class Application:
-    """Django's application with one client for each process: three connections for all requests.
-
-    Django does not handle an ASGI server's lifespan, so this class does. The client is not entered, so the shop starts
-    without Redis.
-    """
-
-    def __init__(self, django: Callable[..., Awaitable[None]]) -> None:
-        self._django = django
-
-    async def __call__(
-        self,
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        """Answer one request, or handle the server's lifespan."""
-        if scope["type"] != "lifespan":
-            await self._django(scope, receive, send)
-            return
-        await receive()
-        async with aclosing(Reckoner(os.environ.get("RECKONER_REDIS_URL", "redis://localhost:6379"))) as reckoner:
-            scope["state"]["reckoner"] = reckoner
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-urlpatterns = [path("purchases", purchases), path("recommendations", recommendations)]
+urlpatterns = [
+    path("events", require_POST(events)),
+    path("logins", require_POST(logins)),
+    path("sold-out", require_http_methods(["PUT"])(sold_out)),
+    path("recommendations", require_GET(recommendations)),
+]
 
 if not settings.configured:
-    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["localhost"])
+    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["localhost", "127.0.0.1"])
 
-application = Application(get_asgi_application())
+application = get_wsgi_application()
+
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)

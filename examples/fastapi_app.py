@@ -1,4 +1,4 @@
-"""A shop with FastAPI: a purchase enqueues the buyer's list, their page shows it, and nothing waits for long.
+"""A shop with FastAPI: what a visitor does changes their next page, sold-out items vanish, and nothing waits for long.
 
 Run it beside the workers with `uvicorn examples.fastapi_app:app`.
 """
@@ -14,16 +14,20 @@ from pydantic import BaseModel
 
 from reckoner import (
     Entry,
+    EventsFullError,
     FlowFailedError,
+    HistoryTooLongError,
     NothingFittedError,
+    QueueFullError,
     Reckoner,
     RedisUnavailableError,
     UsageError,
     WaitTimeoutError,
 )
 
-# A page's longest waits in seconds: for its own list, then for the popular one, which takes long only if Redis hangs.
-PATIENCE_S, POPULAR_S = 0.3, 1.0
+# The longest waits in seconds: to record an event, for a page's own list, and then for the popular one. The first and
+# the last take long only if Redis hangs.
+RECORD_S, PATIENCE_S, POPULAR_S = 0.3, 0.3, 1.0
 
 
 class State(TypedDict):
@@ -52,11 +56,21 @@ Client = Annotated[Reckoner, Depends(get_reckoner)]
 app = FastAPI(lifespan=lifespan)
 
 
-class Purchase(BaseModel):
-    """A user's purchase of an item."""
+class Event(BaseModel):
+    """What a user did with an item, such as a purchase, a view or a dislike."""
 
     user: str
     item: str
+    type: str = "purchase"
+    id: str = ""
+    """The shop's own id, such as an order's: a repeated request does not count twice."""
+
+
+class Login(BaseModel):
+    """A visitor who turns out to be a user."""
+
+    visitor: str
+    user: str
 
 
 class Place(BaseModel):
@@ -74,16 +88,32 @@ class Page(BaseModel):
     items: list[Place]
 
 
-@app.post("/purchases", status_code=202)
-async def buy(purchase: Purchase, reckoner: Client) -> dict[str, str | None]:
-    """Accept a purchase, and prepare the buyer's list."""
-    # Here the purchase goes into the shop's own table, which `reckoner import` reads every night.
+@app.post("/events", status_code=202)
+async def event(event: Event, reckoner: Client) -> dict[str, bool]:
+    """Record what a user did: their next page follows it."""
+    # Here the event goes into the shop's own table too, which `reckoner import` reads every night.
     try:
-        asked = await reckoner.enqueue(purchase.user, timeout=PATIENCE_S)
-    except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
-        # The purchase is accepted; the list is computed when the buyer returns.
-        return {"job": None}
-    return {"job": asked.job}
+        await reckoner.record(event.user, event.item, type=event.type, id=event.id, timeout=RECORD_S)
+    except (RedisUnavailableError, EventsFullError, WaitTimeoutError):
+        # The shop goes on; lists know of it after the next import.
+        return {"recorded": False}
+    return {"recorded": True}
+
+
+@app.post("/logins", status_code=202)
+async def login(login: Login, reckoner: Client) -> dict[str, bool]:
+    """Join what the visitor did to the user."""
+    try:
+        await reckoner.merge(login.visitor, login.user, timeout=RECORD_S)
+    except (RedisUnavailableError, HistoryTooLongError, WaitTimeoutError):
+        return {"merged": False}
+    return {"merged": True}
+
+
+@app.put("/sold-out")
+async def sold_out(items: list[str], reckoner: Client) -> dict[str, int]:
+    """Take the whole list of sold-out items from the warehouse: the next page shows none of them."""
+    return {"hidden": await reckoner.set_hidden_items(items, timeout=POPULAR_S)}
 
 
 @app.get("/recommendations")
@@ -92,7 +122,7 @@ async def recommendations(user: str, reckoner: Client, n: int = 10) -> Page:
     try:
         try:
             answer = await reckoner.recommend(user, n, timeout=PATIENCE_S)
-        except (WaitTimeoutError, FlowFailedError):
+        except (WaitTimeoutError, FlowFailedError, QueueFullError):
             answer = await reckoner.get(user, n, timeout=POPULAR_S)
     except (RedisUnavailableError, NothingFittedError, WaitTimeoutError):
         return Page(source="none", items=[])
@@ -101,8 +131,15 @@ async def recommendations(user: str, reckoner: Client, n: int = 10) -> Page:
 
 @app.exception_handler(UsageError)
 async def refuse(_: Request, error: UsageError) -> JSONResponse:
-    """Say what is wrong with a request: a list that is too long, or an invalid id."""
+    """Say what is wrong with a request: a list that is too long, or an invalid id or type."""
     return JSONResponse({"detail": str(error)}, status_code=422)
+
+
+@app.exception_handler(RedisUnavailableError)
+@app.exception_handler(WaitTimeoutError)
+async def be_away(_: Request, error: Exception) -> JSONResponse:
+    """Tell the warehouse to try again."""
+    return JSONResponse({"detail": str(error)}, status_code=503)
 
 
 def as_place(entry: Entry) -> Place:
