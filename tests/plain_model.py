@@ -10,7 +10,7 @@ from reckoner.shared.serving.events import BEGINNING, Mark, UserEvent
 from reckoner.shared.store.models import Model
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import RESULT, Event, Options, Result
-from tests.reference import reference_lists, reference_weights
+from tests.reference import reference_diverse, reference_lists, reference_weights
 from tests.snapshots import left_out
 from tests.world import places
 
@@ -53,7 +53,13 @@ def plain_users(snapshot: Snapshot) -> dict[str, PlainUser]:
 
 
 def plain_list(
-    user: PlainUser, model: Model, options: Options, item_ids: Mapping[str, int], hidden: set[str], spare: int = 0
+    user: PlainUser,
+    model: Model,
+    options: Options,
+    item_ids: Mapping[str, int],
+    hidden: set[str],
+    spare: int = 0,
+    diversity: float = 0.0,
 ) -> bytes:
     """The bytes of a user's list by a model of these items, and the items of the history that it does not know."""
     known = sorted(item_ids[item] for item in user.counting if item in item_ids)
@@ -72,6 +78,8 @@ def plain_list(
         left=(np.array([0, left.size]), left),
         hidden=mask,
     )
+    if diversity:
+        entries = reference_diverse(entries, model.row_ptr, model.row_items, model.row_values, diversity)
     unknown = sorted(item for item in user.counting if item not in item_ids)
     return RESULT.encode(Result(2, places(entries, list(item_ids)), unknown))
 

@@ -5,7 +5,7 @@ Jaccard and Dice: their sums are exact or in user order, and the rest are single
 powers, logarithms or user factors are summed in float64 here and compared closely.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -194,6 +194,35 @@ def reference_lists(
         best = [item for item in np.argsort(-scores, kind="stable")[:length].tolist() if scores[item] > 0]
         lists.append([Entry(item, scores[item], int(reasons[item])) for item in best])
     return lists
+
+
+def reference_diverse(
+    entries: Sequence[Entry],
+    row_ptr: NDArray[np.int64],
+    row_items: NDArray[np.uint32],
+    row_values: NDArray[np.float32],
+    diversity: float,
+) -> list[Entry]:
+    """A list in the order of maximal marginal relevance, by the model's rows."""
+    said = {
+        (int(item), int(row_items[at])): float(row_values[at])
+        for item, *_ in entries
+        for at in range(row_ptr[item], row_ptr[item + 1])
+    }
+    pairs = [(a.item, b.item) for a in entries for b in entries if a.item != b.item]
+    similar = {(a, b): max(said.get((a, b), 0.0), said.get((b, a), 0.0)) for a, b in pairs}
+    most_similar, best = max(similar.values(), default=0.0), max((float(e.score) for e in entries), default=1.0)
+    rest, chosen = sorted(entries, key=lambda entry: entry.item), list[Entry]()
+
+    def value(entry: Entry) -> float:
+        nearest = max((similar[entry.item, other.item] for other in chosen), default=0.0)
+        alike = (diversity / most_similar) * nearest if most_similar else 0.0
+        return (1.0 - diversity) * (float(entry.score) / best) - alike
+
+    while rest:
+        chosen.append(max(rest, key=value))  # the first of equal ones
+        rest.remove(chosen[-1])
+    return chosen
 
 
 def reference_weights(

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from reckoner.producer.client.waiting import Waiting, retry_while_away
 from reckoner.shared.errors import FlowCancelledError, FlowFailedError, WireError
@@ -28,6 +29,7 @@ from reckoner.shared.wire.shapes import (
     UserSpec,
 )
 
+T = TypeVar("T")
 # Attempts when Redis loses both flow and result.
 MAX_ASKS = 3
 LOST = "Redis lost the job repeatedly"
@@ -123,24 +125,30 @@ class Asking:
             join = self._flows.keys.join_filtered(spec.generation, SPEC.encode(spec))
         return await self._create_one(spec, join, lane)
 
-    async def basket(self, spec: BasketSpec) -> BasketResult | FilteredResult:
+    async def basket(self, spec: BasketSpec) -> BasketResult:
         """A basket's list, computed now.
 
         Raises:
             FlowFailedError: the job failed.
             RedisUnavailableError: Redis was away for longer than a minute.
         """
+        return await self._computed_basket(spec, partial(self._results.read_basket, spec))
+
+    async def filtered_basket(self, spec: BasketSpec) -> FilteredResult:
+        """A basket's list with a filter, computed now; see `basket`."""
+
+        async def read() -> FilteredResult | None:
+            return (await self._results.read_filtered([spec]))[0]
+
+        return await self._computed_basket(spec, read)
+
+    async def _computed_basket(self, spec: BasketSpec, read: Callable[[], Awaitable[T | None]]) -> T:
         for _ in range(MAX_ASKS):
             await self._succeeded(partial(self.create_basket, spec, "click"), "The job for the basket")
-            result = await retry_while_away(partial(self._read_basket, spec))
+            result = await retry_while_away(read)
             if result is not None:
                 return result
         raise FlowFailedError("The basket's list was computed, but is missing from the cache. Is Redis full?")
-
-    async def _read_basket(self, spec: BasketSpec) -> BasketResult | FilteredResult | None:
-        if spec.filter is None:
-            return await self._results.read_basket(spec)
-        return (await self._results.read_filtered([spec]))[0]
 
     async def question(self, spec: QuestionSpec) -> Reply:
         """The answer to a question.

@@ -1,9 +1,10 @@
 """Lists with a filter: from the cached lists where these suffice, or else computed with the filter."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from reckoner.producer.client.answers import BasketAnswer
 from reckoner.producer.client.asking import Asking
@@ -16,6 +17,7 @@ from reckoner.shared.serving.results import Answer, Entry, Reading, Shown
 from reckoner.shared.wire.filters import Filter
 from reckoner.shared.wire.shapes import BasketResult, BasketSpec, FilteredResult, Record, Result, ScoredItem, UserSpec
 
+T = TypeVar("T")
 Tagged = Mapping[str, Collection[str]]
 
 
@@ -40,8 +42,9 @@ class Filtering:
         self, users: Sequence[str], n: int | None, wanted: Filter, record: Record | None = None
     ) -> list[Answer]:
         """What the cache holds of users' lists, or a list for all users; creates no jobs."""
-        record, reading, filtered = await self._read(users, wanted, record)
-        n, rule = places_wanted(n, record), Rule(wanted)
+        rule = Rule(wanted)
+        record, reading, filtered = await self._read(users, rule.job, record)
+        n = places_wanted(n, record)
         chosen = await self._choose(reading, filtered, rule, record, n)
         return _answers(users, chosen, await self._shown(chosen, reading, rule, record, n), record)
 
@@ -53,16 +56,18 @@ class Filtering:
         Returns:
             The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
-        record, reading, filtered = await self._read(users, wanted, record)
-        n, rule = places_wanted(n, record), Rule(wanted)
+        rule = Rule(wanted)
+        record, reading, filtered = await self._read(users, rule.job, record)
+        n = places_wanted(n, record)
         chosen = dict(zip(users, await self._choose(reading, filtered, rule, record, n), strict=True))
         left = dict(zip(users, reading.left, strict=True))
         missing = [user for user, choice in chosen.items() if fresh or not choice.suffices]
         failed: dict[str, Flow | None] = {}
         if missing:
-            found, failed = await self._asking.lists(missing, record.generation, fresh=True, wanted=wanted)
-            lists = Reading([found.get(user) for user in missing], [left[user] for user in missing], reading.hidden)
-            chosen |= {user: _whole(lists, at, record, n) for at, user in enumerate(missing)}
+            found, failed = await self._asking.lists(missing, record.generation, fresh=True, wanted=rule.job)
+            lists = Reading([None] * len(missing), [left[user] for user in missing], reading.hidden)
+            computed = await self._choose(lists, [found.get(user) for user in missing], rule, record, n)
+            chosen |= zip(missing, computed, strict=True)
         done = [user for user in users if user not in failed]
         some, reading = [chosen[user] for user in done], Reading([], [left[user] for user in done], reading.hidden)
         return _answers(done, some, await self._shown(some, reading, rule, record, n), record), failed
@@ -79,14 +84,14 @@ class Filtering:
         return BasketAnswer(items, record.generation, source, shown, choice.unknown, left_out)
 
     async def _basket(self, spec: BasketSpec, reading: Reading, rule: "Rule", record: Record, n: int) -> Choice:
-        wanted = BasketSpec(spec.items, spec.generation, spec.ordered, rule.wanted)
+        wanted = BasketSpec(spec.items, spec.generation, spec.ordered, rule.job)
         result, filtered = await asyncio.gather(
             self._results.read_basket(spec), self._results.read_fresh_filtered([wanted])
         )
         [choice] = await self._choose(reading._replace(results=[result]), filtered, rule, record, n)
         if not choice.suffices:
-            computed = await self._asking.basket(wanted)
-            choice = _whole(reading._replace(results=[computed]), 0, record, n)
+            computed = await self._asking.filtered_basket(wanted)
+            [choice] = await self._choose(reading._replace(results=[None]), [computed], rule, record, n)
         return choice
 
     async def _read(
@@ -117,20 +122,22 @@ class Filtering:
         return await self._results.read_fresh_filtered(specs)
 
     async def _choose(
-        self, reading: Reading, filtered: Sequence[FilteredResult | None], rule: "Rule", record: Record, n: int
+        self, reading: Reading, filtered: Sequence[Result | None], rule: "Rule", record: Record, n: int
     ) -> list[Choice]:
-        """For each result that with the filter, or else what passes of the other one."""
-        whole = reading._replace(results=filtered)
-        own = [[] if found else reading.visible(at) for at, found in enumerate(filtered)]
-        shown = [place for places in own for place in places]
+        """For each result what passes of the one with the filter, or else of the other one."""
+        results = [own if found is None else found for own, found in zip(reading.results, filtered, strict=True)]
+        reading = reading._replace(results=results)
+        visible = [reading.visible(at) for at in range(len(results))]
+        judged = [places for places, found in zip(visible, filtered, strict=True) if found is None or rule.caps]
+        shown = chain.from_iterable(places[:n] for places in visible)
         tags, _ = await asyncio.gather(
-            self._tags([place.item for place in shown], rule, record),
+            self._tags([place.item for places in judged for place in places], rule, record),
             # With the tags, so that they need no further round trip.
-            self._titles(chain(shown, *(whole.visible(at)[:n] for at in range(len(filtered)))), record),
+            self._titles(chain(shown, *judged), record),
         )
         return [
-            _whole(whole, at, record, n) if found else _part(reading.results[at], own[at], rule, tags, record, n)
-            for at, found in enumerate(filtered)
+            _choice(result, found is not None, places, rule, tags, record, n)
+            for result, found, places in zip(results, filtered, visible, strict=True)
         ]
 
     async def _shown(
@@ -164,14 +171,12 @@ class Filtering:
         lists = await self._results.named_lists.read(record.snapshot, names)
         found = [items or (record.popular if name == POPULAR else []) for name, items in zip(names, lists, strict=True)]
         tags = await self._tags(list(chain.from_iterable(found)), rule, record)
-        return [
-            (name, [item for item in items if item not in hidden and rule.passes(item, tags.get(item, ()))])
-            for name, items in zip(names, found, strict=True)
-        ]
+        shown = [[item for item in items if item not in hidden] for items in found]
+        return [(name, rule.passing(items, str, tags)) for name, items in zip(names, shown, strict=True)]
 
     async def _tags(self, items: Sequence[str], rule: "Rule", record: Record) -> Tagged:
         """The tags of items now, if the filter needs them."""
-        if not (rule.only or rule.without):
+        if not (rule.only or rule.without or rule.caps):
             return {}
         items = list(dict.fromkeys(items))
         found = await self._results.tags.read(record.snapshot, items)
@@ -187,41 +192,52 @@ class Rule:
 
     def __init__(self, wanted: Filter) -> None:
         self.wanted = wanted
+        self.job = wanted.job
+        self.caps = wanted.max_per_tag > 0
         self.only, self.without = frozenset(wanted.only), frozenset(wanted.without)
         self._exclude = frozenset(wanted.exclude)
 
-    def passes(self, item: str, tags: Collection[str]) -> bool:
-        """Whether a list may have an item with these tags."""
-        if item in self._exclude or (self.only and self.only.isdisjoint(tags)):
-            return False
-        return self.without.isdisjoint(tags)
+    def passing(self, items: Iterable[T], item_of: Callable[[T], str], tags: Tagged) -> list[T]:
+        """What passes of a list, in its order: of a tag only the first ones, if there is a limit."""
+        found, counts, most = list[T](), Counter[str](), self.wanted.max_per_tag
+        for each in items:
+            item = item_of(each)
+            its_tags = tags.get(item, ())
+            if item in self._exclude or (self.only and self.only.isdisjoint(its_tags)):
+                continue
+            if not self.without.isdisjoint(its_tags):
+                continue
+            if most:
+                if any(counts[tag] >= most for tag in its_tags):
+                    continue
+                counts.update(its_tags)
+            found.append(each)
+        return found
 
 
-def _part(
+def _choice(
     result: Result | BasketResult | None,
+    is_filtered: bool,
     visible: Sequence[ScoredItem],
     rule: Rule,
     tags: Tagged,
     record: Record,
     n: int,
 ) -> Choice:
-    """What passes of a list without the filter."""
+    """What passes of the visible places of a result, with the filter or without it."""
+    source = "filtered" if is_filtered else "cache"
     if result is None:
-        return Choice("cache", [], 0, [], False)
-    places = [place for place in visible if rule.passes(place.item, tags.get(place.item, ()))]
-    # A list with fewer places than there may be has all candidates.
-    suffices = len(places) >= n or len(result.items) < record.places
-    return Choice("cache", places, len(result.items) - len(places), result.unknown, suffices)
-
-
-def _whole(reading: Reading, at: int, record: Record, n: int) -> Choice:
-    """What may be shown of a list with the filter."""
-    result = reading.results[at]
-    if result is None:
-        return Choice("filtered", [], 0, [], False)
-    places = reading.visible(at)
-    suffices = len(places) >= n or len(result.items) < record.places
-    return Choice("filtered", places, len(result.items) - len(places), result.unknown, suffices)
+        return Choice(source, [], 0, [], False)
+    most, places = record.places, visible
+    if is_filtered:
+        most = max(most, rule.job.pool) if rule.job.long else most
+    if rule.caps or not is_filtered:
+        places = rule.passing(visible, lambda place: place.item, tags)
+    # A list with fewer places than there may be has all candidates. Another job would only leave out what is hidden.
+    suffices = len(places) >= n or len(result.items) < most or (is_filtered and len(visible) == len(result.items))
+    if rule.job.diversity and not is_filtered:
+        suffices = not result.items
+    return Choice(source, [*places], len(result.items) - len(places), result.unknown, suffices)
 
 
 def _answers(users: Sequence[str], chosen: Sequence[Choice], shown: Sequence[Shown], record: Record) -> list[Answer]:

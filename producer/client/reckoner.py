@@ -219,6 +219,8 @@ class Reckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> Answer:
@@ -235,7 +237,15 @@ class Reckoner:
             WaitTimeoutError: the list was not ready in time; the job continues.
         """
         some = await self.recommend_many(
-            [user], n, only=only, without=without, exclude=exclude, timeout=timeout, fresh=fresh
+            [user],
+            n,
+            only=only,
+            without=without,
+            exclude=exclude,
+            max_per_tag=max_per_tag,
+            diversity=diversity,
+            timeout=timeout,
+            fresh=fresh,
         )
         return some[0]
 
@@ -248,6 +258,8 @@ class Reckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> list[Answer]:
@@ -259,7 +271,11 @@ class Reckoner:
             FlowFailedError: a job failed; see `recommend` for other errors.
             FlowCancelledError: a job was cancelled.
         """
-        wanted = filter_of(only=only, without=without, exclude=exclude) if only or without or exclude else None
+        wanted = None
+        if only or without or exclude or max_per_tag is not None or diversity is not None:
+            wanted = filter_of(
+                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+            )
         answers, failed = await self._computed(users, n, fresh=fresh, wanted=wanted)
         for user, flow in failed.items():
             raise job_error(f"The job for user {user}", flow)
@@ -311,6 +327,8 @@ class Reckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = None,
     ) -> BasketAnswer:
         """The first `n` places of the list for a basket, that is, for an unknown user with these items.
@@ -323,8 +341,10 @@ class Reckoner:
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
         basket = as_basket(items)
-        if only or without or exclude:
-            wanted = filter_of(only=only, without=without, exclude=exclude)
+        if only or without or exclude or max_per_tag is not None or diversity is not None:
+            wanted = filter_of(
+                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+            )
             return await self._client.filtering.basket(basket, n, wanted)
         record, n = await self._reach(n)
         return await self._client.questions.basket(basket, n, record)
@@ -585,13 +605,17 @@ class Reckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = ASK_S,
     ) -> Answer:
         """A user's cached list, or the popular one; see `get_many`."""
         # Not by `get_many`: each step between takes a hundredth of a hit.
         require_id("user", user)
-        if only or without or exclude:
-            wanted = filter_of(only=only, without=without, exclude=exclude)
+        if only or without or exclude or max_per_tag is not None or diversity is not None:
+            wanted = filter_of(
+                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+            )
             return (await self._client.filtering.read([user], n, wanted))[0]
         results = self._client.results
         record, found = await results.read_current([user])
@@ -606,6 +630,8 @@ class Reckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = ASK_S,
     ) -> list[Answer]:
         """The cached lists, or the popular list for users without one; creates no jobs.
@@ -616,6 +642,8 @@ class Reckoner:
             only: Tags. Items without any of them are left out, if there are some.
             without: Tags. Items with any of them are left out.
             exclude: Items to leave out.
+            max_per_tag: The most places whose items have the same tag; the best of them stay.
+            diversity: Above 0, up to 1: how much less a place counts for being similar to those before it.
             timeout: In seconds.
 
         A filtered answer has what passes of the cached lists, so it may have fewer than `n` places: `recommend_many`
@@ -628,8 +656,10 @@ class Reckoner:
             WaitTimeoutError: Redis did not answer in time.
         """
         require_ids("user", users)
-        if only or without or exclude:
-            wanted = filter_of(only=only, without=without, exclude=exclude)
+        if only or without or exclude or max_per_tag is not None or diversity is not None:
+            wanted = filter_of(
+                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+            )
             return await self._client.filtering.read(users, n, wanted)
         results = self._client.results
         record, found = await results.read_current(users)

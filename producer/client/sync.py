@@ -141,6 +141,8 @@ class SyncReckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> Answer:
@@ -158,7 +160,15 @@ class SyncReckoner:
         """
         return self._background.run(
             lambda client: client.recommend(
-                user, n, only=only, without=without, exclude=exclude, timeout=timeout, fresh=fresh
+                user,
+                n,
+                only=only,
+                without=without,
+                exclude=exclude,
+                max_per_tag=max_per_tag,
+                diversity=diversity,
+                timeout=timeout,
+                fresh=fresh,
             )
         )
 
@@ -170,6 +180,8 @@ class SyncReckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> list[Answer]:
@@ -183,7 +195,15 @@ class SyncReckoner:
         """
         return self._background.run(
             lambda client: client.recommend_many(
-                users, n, only=only, without=without, exclude=exclude, timeout=timeout, fresh=fresh
+                users,
+                n,
+                only=only,
+                without=without,
+                exclude=exclude,
+                max_per_tag=max_per_tag,
+                diversity=diversity,
+                timeout=timeout,
+                fresh=fresh,
             )
         )
 
@@ -195,6 +215,8 @@ class SyncReckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = None,
     ) -> BasketAnswer:
         """The first `n` places of the list for a basket, that is, for an unknown user with these items.
@@ -207,7 +229,16 @@ class SyncReckoner:
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
         return self._background.run(
-            lambda client: client.recommend_for(items, n, only=only, without=without, exclude=exclude, timeout=timeout)
+            lambda client: client.recommend_for(
+                items,
+                n,
+                only=only,
+                without=without,
+                exclude=exclude,
+                max_per_tag=max_per_tag,
+                diversity=diversity,
+                timeout=timeout,
+            )
         )
 
     def enqueue_for(
@@ -405,11 +436,22 @@ class SyncReckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = ASK_S,
     ) -> Answer:
         """A user's cached list, or the popular one; see `get_many`."""
         return self._background.run(
-            lambda client: client.get(user, n, only=only, without=without, exclude=exclude, timeout=timeout)
+            lambda client: client.get(
+                user,
+                n,
+                only=only,
+                without=without,
+                exclude=exclude,
+                max_per_tag=max_per_tag,
+                diversity=diversity,
+                timeout=timeout,
+            )
         )
 
     def get_many(
@@ -420,6 +462,8 @@ class SyncReckoner:
         only: Sequence[str] = (),
         without: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_per_tag: int | None = None,
+        diversity: float | None = None,
         timeout: float | None = ASK_S,
     ) -> list[Answer]:
         """The cached lists, or the popular list for users without one; creates no jobs.
@@ -430,6 +474,8 @@ class SyncReckoner:
             only: Tags. Items without any of them are left out, if there are some.
             without: Tags. Items with any of them are left out.
             exclude: Items to leave out.
+            max_per_tag: The most places whose items have the same tag; the best of them stay.
+            diversity: Above 0, up to 1: how much less a place counts for being similar to those before it.
             timeout: In seconds.
 
         A filtered answer has what passes of the cached lists, so it may have fewer than `n` places: `recommend_many`
@@ -442,7 +488,16 @@ class SyncReckoner:
             WaitTimeoutError: Redis did not answer in time.
         """
         return self._background.run(
-            lambda client: client.get_many(users, n, only=only, without=without, exclude=exclude, timeout=timeout)
+            lambda client: client.get_many(
+                users,
+                n,
+                only=only,
+                without=without,
+                exclude=exclude,
+                max_per_tag=max_per_tag,
+                diversity=diversity,
+                timeout=timeout,
+            )
         )
 
     def job(self, job: str, *, timeout: float | None = ASK_S) -> JobReport:

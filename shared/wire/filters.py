@@ -5,13 +5,15 @@ from hashlib import sha256
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from reckoner.shared.errors import UsageError
 from reckoner.shared.ids import MAX_ID_BYTES, require_id, shown
 
 MAX_TAGS = 100
 MAX_EXCLUDED = 1_000
+# The places of a list from which the best are chosen that are not alike.
+MAX_PLACES = 200
 # The maximum of bytes of a filter's tags and items: a dead letter holds the whole job.
 MAX_FILTER_BYTES = 65_536
 
@@ -30,6 +32,12 @@ class Filter(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     only: Tags = ()
     without: Tags = ()
     exclude: Items = ()
+    diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """How much less a place counts for being similar to those before it; 0 for not at all."""
+    max_per_tag: Annotated[int, Meta(ge=0)] = 0
+    """The most places of a tag, 0 for any number. Readers see to it."""
+    long: bool = False
+    """Whether the cached list has `MAX_PLACES` places, if there are as many: for readers that leave some out."""
 
     def __post_init__(self) -> None:
         if (size := self.size) > MAX_FILTER_BYTES:
@@ -50,20 +58,46 @@ class Filter(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
         return bool(self.only or self.without)
 
     @property
+    def pool(self) -> int:
+        """The least number of the best places that a job looks at."""
+        return MAX_PLACES if self.long or self.diversity else 0
+
+    @property
+    def job(self) -> "Filter":
+        """The filter of the job for such a list."""
+        return structs.replace(self, max_per_tag=0, long=True) if self.max_per_tag else self
+
+    @property
     def key(self) -> str:
         """The hash of the filter, for names of keys."""
         return sha256(msgspec.msgpack.encode(self)).hexdigest()[:32]
 
 
-def filter_of(*, only: Collection[str] = (), without: Collection[str] = (), exclude: Collection[str] = ()) -> Filter:
+def filter_of(
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    exclude: Collection[str] = (),
+    max_per_tag: int | None = None,
+    diversity: float | None = None,
+) -> Filter:
     """The filter of a request: tags and items in any order, repeated or not.
 
     Raises:
-        UsageError: one of them is no list, an id is invalid (`require_id`), or there are too many.
+        UsageError: one of them is no list, an id is invalid (`require_id`), there are too many, or a number is invalid.
     """
-    chosen = _ids("only", "tag", only, MAX_TAGS), _ids("without", "tag", without, MAX_TAGS)
+    if max_per_tag is not None and (type(max_per_tag) is not int or max_per_tag < 1):
+        raise UsageError(f"max_per_tag is {shown(max_per_tag)}, but must be a whole number of at least 1.")
+    if diversity is not None and (type(diversity) not in (int, float) or not 0 < diversity <= 1):
+        raise UsageError(f"diversity is {shown(diversity)}, but must be a number above 0 and at most 1.")
     try:
-        return Filter(*chosen, _ids("exclude", "item", exclude, MAX_EXCLUDED))
+        return Filter(
+            _ids("only", "tag", only, MAX_TAGS),
+            _ids("without", "tag", without, MAX_TAGS),
+            _ids("exclude", "item", exclude, MAX_EXCLUDED),
+            float(diversity or 0),
+            max_per_tag or 0,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
 

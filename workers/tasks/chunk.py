@@ -98,6 +98,12 @@ def histories_of(spec: ScoringSpec, block: int, snapshot: Snapshot, frozen: Froz
     return histories if frozen is None else with_recent(histories, frozen, snapshot.repeats)
 
 
+def places_of(spec: ScoringSpec, record: Record) -> int:
+    """The number of the best places that a job looks at."""
+    pool = 0 if isinstance(spec, BlockSpec) or spec.filter is None else spec.filter.pool
+    return max(record.places, pool)
+
+
 class ScoringJob(NamedTuple):
     """What the tasks of a scoring job read."""
 
@@ -128,7 +134,8 @@ async def score_range(
     # A block, and what follows making a layout, runs in a thread.
     short = not is_block and laid_out
     additions = model.most_additions(job.histories.held.size) * model.share(first, last) if short else math.inf
-    best = await runtime.kernel(lane, scoring(runtime, layout, job.record, job.histories, job.hidden), additions)
+    score = scoring(runtime, layout, job.record, job.histories, job.hidden, places_of(spec, job.record))
+    best = await runtime.kernel(lane, score, additions)
     await runtime.require_current(model, job.snapshot, layout=layout, closely=is_block or not laid_out)
     return Best(*(array.tobytes() for array in best))
 
@@ -139,13 +146,16 @@ def scoring(
     record: Record,
     histories: Histories,
     hidden: NDArray[np.uint8] | None = None,
+    places: int = 0,
 ) -> Callable[[NDArray[np.uint8]], Partial | None]:
     """A function that scores a layout's candidates, except the hidden ones, which are not 0 in `hidden`, uint8[I].
+
+    It finds the best `places`, by default those of the lists of the generation.
 
     It takes a stop flag, uint8[1], and returns None if it was set.
     """
     # Evaluating a nested function's annotations would take a tenth of a click's kernel.
-    return lambda stop: _score(runtime, layout, record, histories, hidden, stop)
+    return lambda stop: _score(runtime, layout, record, histories, hidden, places or record.places, stop)
 
 
 def _score(
@@ -154,13 +164,14 @@ def _score(
     record: Record,
     histories: Histories,
     hidden: NDArray[np.uint8] | None,
+    places: int,
     stop: NDArray[np.uint8],
 ) -> Partial | None:
     weighed = histories.weighed(record.options.recency, stop)
     if weighed is None:
         return None
     return score_users(
-        *(layout.candidates, *weighed, record.places),
+        *(layout.candidates, *weighed, places),
         left=histories.left_out if record.options.exclude_history else None,
         hidden=hidden,
         scratch=runtime.layouts.scratch.room_for(layout.candidates),

@@ -12,6 +12,7 @@ from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.redis.scripts import Cached
 from reckoner.shared.redis.scripts.constants import MAX_REWORK
 from reckoner.shared.store.model_config import config_of, model_id
+from reckoner.shared.wire.filters import Filter
 from reckoner.shared.wire.jobs import Reduce
 from reckoner.shared.wire.shapes import (
     PARTIAL,
@@ -22,16 +23,18 @@ from reckoner.shared.wire.shapes import (
     Frozen,
     Outcome,
     Part,
+    Record,
     ScoringSpec,
     StoreSpec,
     digest_context,
 )
 from reckoner.shared.wire.shapes import Partial as StoredPartial
 from reckoner.workers.engine.lease import Lease
+from reckoner.workers.kernels.scoring.diversity import choose_diverse
 from reckoner.workers.kernels.scoring.merge import Partial, merge
 from reckoner.workers.runtime.history import remember_fit
 from reckoner.workers.runtime.runtime import Runtime
-from reckoner.workers.tasks.chunk import users_of
+from reckoner.workers.tasks.chunk import places_of, users_of
 from reckoner.workers.tasks.evaluate import join_evaluation, leaves_no_parts
 from reckoner.workers.tasks.fit import join_fit
 from reckoner.workers.tasks.publish import (
@@ -160,11 +163,13 @@ async def _publish(
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     partials = [_arrays(partial) for partial in stored if isinstance(partial, Best)]
-    length = record.places
+    length = places_of(spec, record)
     if not isinstance(spec, BlockSpec):
         best = merge(partials, length) if partials else NOTHING
         frozen = (flow.plan and flow.plan.frozen) or Frozen()
         if spec.filter:
+            if spec.filter.diversity:
+                best = await _diverse(runtime, spec.filter, best, record)
             cached = runtime.results.cached_filtered(spec, filtered_list(spec, best, snapshot, frozen))
         elif isinstance(spec, BasketSpec):
             return None, runtime.results.cached_basket(spec, basket_list(spec, best, snapshot))
@@ -183,6 +188,16 @@ async def _publish(
     outcome = await publish_block(runtime, made, lease)
     tasks = Counter(trace.worker for trace in (await runtime.flows.traces(flow.id)).values())
     return msgspec.structs.replace(outcome, tasks=tasks), None
+
+
+async def _diverse(runtime: Runtime, wanted: Filter, best: Partial, record: Record) -> Partial:
+    """The places of one list in an order in which the first ones are not alike."""
+    model = await runtime.model(record.model)
+    length = max(record.places, wanted.pool) if wanted.long else record.places
+    rows = model.row_ptr, model.row_items, model.row_values
+    chosen = await runtime.in_thread(lambda: choose_diverse(best.items, best.scores, *rows, wanted.diversity, length))
+    await runtime.require_current(model, closely=False)
+    return Partial(np.array([chosen.size], np.uint32), best.items[chosen], best.scores[chosen], best.reasons[chosen])
 
 
 # The list of a basket without known items.

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,8 +20,18 @@ from reckoner.shared.serving.results import FILTERED_TTL_S, Answer
 from reckoner.shared.store.catalogue import make_catalogue
 from reckoner.shared.store.models import open_model
 from reckoner.shared.store.snapshots import open_snapshot, write_snapshot
-from reckoner.shared.wire.filters import Filter, filter_of
-from reckoner.shared.wire.shapes import FILTERED, RESULT, BasketSpec, FilteredResult, FitSpec, Record, Result, UserSpec
+from reckoner.shared.wire.filters import MAX_PLACES, Filter, filter_of
+from reckoner.shared.wire.shapes import (
+    FILTERED,
+    RESULT,
+    BasketSpec,
+    FilteredResult,
+    FitSpec,
+    Record,
+    Result,
+    ScoredItem,
+    UserSpec,
+)
 from tests.interactions import random_interactions
 from tests.plain_model import PlainUser, plain_list, plain_users
 from tests.proxies import RoundTrips
@@ -91,9 +102,21 @@ class Shop:
 
     def expected(self, user: PlainUser, wanted: Filter, length: int) -> Result:
         """The best of what passes, by the reference."""
-        left_out = {item for item in ITEMS if not self.passes(item, wanted)}
-        options = msgspec.structs.replace(self.record.options, list_length=length)
-        return RESULT.decode(plain_list(user, self._model, options, self._indices, self.hidden | left_out))
+        left_out = self.hidden | {item for item in ITEMS if not self.passes(item, wanted)}
+        options = msgspec.structs.replace(self.record.options, list_length=MAX_PLACES if wanted.pool else length)
+        best = RESULT.decode(
+            plain_list(user, self._model, options, self._indices, left_out, diversity=wanted.diversity)
+        )
+        return msgspec.structs.replace(best, items=best.items if wanted.long else best.items[:length])
+
+    def capped(self, places: Sequence[ScoredItem], most: int) -> list[ScoredItem]:
+        """The places of which no tag has more than `most`, from the first on."""
+        counts, found = Counter[str](), list[ScoredItem]()
+        for place in places:
+            if not most or all(counts[tag] < most for tag in self.tags[place.item]):
+                counts.update(self.tags[place.item])
+                found.append(place)
+        return found
 
     async def change(self, drawn: random.Random) -> None:
         """Some events, a hidden item and a live tag, and all jobs that follow from them."""
@@ -121,7 +144,14 @@ def some_filter(drawn: random.Random) -> Filter:
     """A filter that leaves much or little out."""
     only, without = (drawn.sample([*TAGS, "no item has it"], drawn.choice([0, 1, 1, 2])) for _ in range(2))
     exclude = drawn.sample([*ITEMS, "not in the data"], drawn.choice([0, 3, 20, 35]))
-    return filter_of(only=only, without=without, exclude=exclude)
+    most, diversity = drawn.choice([None, None, 1, 2]), drawn.choice([None, None, 0.3, 1.0])
+    return filter_of(only=only, without=without, exclude=exclude, max_per_tag=most, diversity=diversity)
+
+
+def options_of(wanted: Filter) -> dict[str, Any]:
+    """The options of a call with this filter."""
+    names = ("only", "without", "exclude", "max_per_tag", "diversity")
+    return {name: value for name in names if (value := getattr(wanted, name))}
 
 
 @pytest.fixture
@@ -146,13 +176,14 @@ async def test_a_filtered_list_has_the_best_of_what_passes(shop: Shop, seed: int
         await shop.change(drawn)
         for _ in range(6):
             wanted, n = some_filter(drawn), drawn.randint(1, LIST_LENGTH)
-            choice = msgspec.structs.asdict(wanted)
+            choice = options_of(wanted)
             user = drawn.choice([user for user in shop.users if user in VISITORS or user < "user 08"])
             answer = await client.recommend(user, n, **choice)
             sources.add(answer.source)
-            best = shop.expected(shop.users[user], wanted, shop.record.places)
+            best = shop.expected(shop.users[user], wanted.job, shop.record.places)
             if best.items:
-                assert shown(answer) == [(place.item, place.score, place.because) for place in best.items[:n]]
+                wholly = shop.capped(best.items, wanted.max_per_tag)[:n]
+                assert shown(answer) == [(place.item, place.score, place.because) for place in wholly]
                 assert answer.source in ("cache", "filtered")
                 assert await client.get(user, n, **choice) == answer
                 assert (await client.get_many([user, "nobody"], n, **choice))[0] == answer
@@ -160,7 +191,7 @@ async def test_a_filtered_list_has_the_best_of_what_passes(shop: Shop, seed: int
                 assert not answer.items or answer.source.startswith("popular")
             assert all(shop.passes(entry.item, wanted) for entry in answer.items)
             if answer.source == "filtered":
-                await check_bytes(shop, UserSpec(user, generation, wanted), best)
+                await check_bytes(shop, UserSpec(user, generation, wanted.job), best)
             await check_basket(shop, drawn.sample([*ITEMS, "not in the data"], 3), n, wanted)
     assert sources >= {"cache", "filtered", "popular"}
 
@@ -178,17 +209,18 @@ async def check_bytes(shop: Shop, spec: UserSpec | BasketSpec, best: Result) -> 
 
 
 async def check_basket(shop: Shop, basket: Sequence[str], n: int, wanted: Filter) -> None:
-    choice = msgspec.structs.asdict(wanted)
+    choice = options_of(wanted)
     answer = await shop.client.recommend_for(basket, n, **choice)
     visitor = PlainUser(dict.fromkeys(basket, (1.0, 0)), {*basket})
-    best = shop.expected(visitor, wanted, shop.record.places)
+    best = shop.expected(visitor, wanted.job, shop.record.places)
     if best.items:
         found = [(entry.item, entry.score, entry.because) for entry in answer.items]
-        assert found == [(place.item, place.score, place.because) for place in best.items[:n]]
+        wholly = shop.capped(best.items, wanted.max_per_tag)[:n]
+        assert found == [(place.item, place.score, place.because) for place in wholly]
     assert answer.unknown == best.unknown
     assert all(shop.passes(entry.item, wanted) for entry in answer.items)
     if answer.source == "filtered":
-        await check_bytes(shop, BasketSpec(sorted(basket), shop.record.generation, False, wanted), best)
+        await check_bytes(shop, BasketSpec(sorted(basket), shop.record.generation, False, wanted.job), best)
 
 
 async def test_a_filtered_hit_costs_at_most_two_round_trips(
@@ -201,7 +233,7 @@ async def test_a_filtered_hit_costs_at_most_two_round_trips(
     async with RoundTrips(redis_url) as trips, OpenReckoner(trips.url, prefix=prefix) as client:
         await client.generation()
         for n, wanted in ((1, filter_of(exclude=ITEMS[:2])), (2, filter_of(without=["rare"]))):
-            choice = msgspec.structs.asdict(wanted)
+            choice = options_of(wanted)
             trips.since_last()
             assert (await client.get(user, n, **choice)).source == "cache"
             assert 1 <= trips.since_last() <= 2
