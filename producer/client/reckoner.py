@@ -473,7 +473,7 @@ class Reckoner:
 
         Lists count them beside the user's `history`.
         """
-        return await recent_events(self._client.events, require_id("user", user))
+        return await recent_events(self._client.events, self._client.results, require_id("user", user))
 
     @translates_redis_errors
     async def merge(self, visitor: str, user: str, *, timeout: float | None = ASK_S) -> int:

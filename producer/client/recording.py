@@ -15,7 +15,7 @@ from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, Usag
 from reckoner.shared.event_types import EventTypes
 from reckoner.shared.ids import require_id, shown
 from reckoner.shared.redis.scripts.constants import MOST_RECENT
-from reckoner.shared.serving.events import MovedError, UserEvent, slices
+from reckoner.shared.serving.events import BEGINNING, MovedError, UserEvent, parse_mark, slices
 from reckoner.shared.wire.shapes import MAX_WEIGHT
 from reckoner.shared.wire.shapes import Event as StoredEvent
 
@@ -173,12 +173,17 @@ def _milliseconds(time: datetime | float | None) -> int | None:
     return ms
 
 
-async def recent_events(events: "Events", user: str) -> list[RecentEvent]:
+async def recent_events(events: "Events", results: "CachingResults", user: str) -> list[RecentEvent]:
     """The recent history of a user; see `Reckoner.recent`."""
+    try:
+        held = parse_mark((await results.current()).mark or "0-0")
+    except NothingFittedError:
+        held = BEGINNING
     return [
         RecentEvent(event.item, event.type, event.role, event.weight, event.time_ms or mark.ms)
         async for recent in events.recent(user)
         for mark, event in recent.events
+        if mark > held
     ]
 
 

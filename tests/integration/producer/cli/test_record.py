@@ -7,12 +7,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from reckoner.producer.cli.event_lines import BATCH_LINES
 from reckoner.producer.client.answers import RecentEvent
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.errors import EventRefusedError, EventsFullError
+from reckoner.shared.wire.shapes import Options, Record
 from tests.commands import CommandLine
+from tests.world import make_known
 
 HOUR_MS = 3_600_000
 
@@ -37,6 +40,15 @@ async def test_an_event_is_recorded_by_hand(commands: CommandLine, reckoner: Ope
     assert (first.item, first.type, first.role, first.weight) == ("i:1", "interaction", "history", 1.0)
     at = int(datetime.fromisoformat("2026-01-02T03:04+01:00").timestamp() * 1000)
     assert second == RecentEvent("i:2", "view", "signal", 2.5, at)
+
+
+async def test_what_the_live_data_hold_is_not_recent(reckoner: OpenReckoner, redis: Redis) -> None:
+    """Although it is kept for the previous generation."""
+    await reckoner.record("u", "imported")
+    mark = str(await reckoner.events.last())
+    await make_known(redis, reckoner.keys, Record(2, "g", "m", "s", Options(20), 1, 1, ["i"], mark=mark), {})
+    await reckoner.record("u", "new")
+    assert await items_of(reckoner, "u") == ["new"]
 
 
 async def test_a_relative_time_is_ago(commands: CommandLine, reckoner: OpenReckoner) -> None:

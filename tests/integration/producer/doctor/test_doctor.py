@@ -158,8 +158,8 @@ async def test_a_stream_of_events_that_is_nearly_full_is_reported(settings: Sett
             await reckoner.record("u", item)
             assert ("events" in wrong(await examined(settings))) == wrongs
     found = wrong(await examined(settings))["events"]
-    assert found.startswith("4 recorded events of at most 5 are not in the live lists' snapshot; above that, ")
-    assert "Run `reckoner import --events`" in found
+    assert found.startswith("4 recorded events of at most 5 are kept until the live and the previous data hold them; ")
+    assert "by --events in RECKONER_SOURCE, or raise RECKONER_MAX_EVENTS." in found
 
 
 async def test_a_server_that_refuses_writes_is_reported(settings: Settings, own: Any, tmp_path: Path) -> None:
