@@ -7,6 +7,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, History, Places, Users, UsersFile, read_basket, read_users
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
+from reckoner.producer.cli.filters import Diversity, Exclude, MaxPerTag, Only, Without, read_filter
 from reckoner.producer.cli.lists import print_answers, print_basket
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import format_count, print_result, progress_bar, say
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.flows.flow_state import Flow
     from reckoner.shared.settings import Settings
+    from reckoner.shared.wire.filters import Filter
     from reckoner.shared.wire.shapes import Record
 
 
@@ -29,20 +31,31 @@ def enqueue(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the lists and print them like `get`.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Recompute cached lists.")] = False,
     history: History = None,
+    only: Only = None,
+    without: Without = None,
+    exclude: Exclude = None,
+    max_per_tag: MaxPerTag = None,
+    diversity: Diversity = None,
     as_json: AsJson = False,
 ) -> None:
     """Enqueue jobs that compute users' lists, or the list of a basket.
 
     Prints each user with the id of the job, or with `cached` if the list is already in the cache.
 
+    With --wait, filters have the best computed of what passes, such as
+    `reckoner enqueue 42 --wait --only shoes --exclude 55820 --diversity 0.3`.
+
     Example: reckoner enqueue 42 43 --wait
     """
+    from reckoner.shared.errors import UsageError
     from reckoner.shared.settings import load_settings
 
-    settings = load_settings()
+    settings, passing = load_settings(), read_filter(only, without, exclude, max_per_tag, diversity)
+    if passing is not None and not wait:
+        raise UsageError("Filters apply to lists that are waited for. Add --wait.")
     if history is not None:
         _require_no_users(users, users_file, fresh)
-        run_async(_ask_for_basket(settings, read_basket(history), n, wait=wait, as_json=as_json))
+        run_async(_ask_for_basket(settings, read_basket(history), n, passing, wait=wait, as_json=as_json))
         return
     wanted = read_users(users, users_file)
 
@@ -50,7 +63,7 @@ def enqueue(
         async with connect(settings) as reckoner:
             record, places = await reckoner.reach(n)
             if wait:
-                return await _wait(reckoner, record, wanted, places, fresh=fresh, as_json=as_json)
+                return await _wait(reckoner, record, wanted, places, passing, fresh=fresh, as_json=as_json)
             await _enqueue(reckoner, record.generation, wanted, fresh=fresh, as_json=as_json)
             return {}
 
@@ -72,14 +85,16 @@ def _require_no_users(users: list[str] | None, users_file: "Path | None", fresh:
         raise UsageError("--fresh applies to users' lists only: a basket's list expires after an hour.")
 
 
-async def _ask_for_basket(settings: "Settings", items: list[str], n: int | None, *, wait: bool, as_json: bool) -> None:
+async def _ask_for_basket(
+    settings: "Settings", items: list[str], n: int | None, passing: "Filter | None", *, wait: bool, as_json: bool
+) -> None:
     async with connect(settings) as reckoner:
         await reckoner.reach(n)
         if wait:
             with say_if_cancelled("Stopped waiting. The job continues."):
                 async with warn_of_outages(reckoner, say):
-                    answer = await reckoner.recommend_for(items, n)
-            print_basket(answer, as_json)
+                    answer = await reckoner.recommended_for(items, n, wanted=passing)
+            print_basket(answer, as_json, filtered=passing is not None)
             return
         asked = await reckoner.enqueue_for(items)
         record = {"basket": asked.basket, "job": asked.job, "cached": asked.job is None}
@@ -107,7 +122,14 @@ def _print_asked(entries: "Iterable[Enqueued]", as_json: bool) -> None:
 
 
 async def _wait(
-    reckoner: "OpenReckoner", record: "Record", users: Sequence[str], n: int, *, fresh: bool, as_json: bool
+    reckoner: "OpenReckoner",
+    record: "Record",
+    users: Sequence[str],
+    n: int,
+    passing: "Filter | None",
+    *,
+    fresh: bool,
+    as_json: bool,
 ) -> "dict[str, Flow | None]":
     """Print the lists as they arrive; returns the users whose jobs did not succeed, with their flows."""
     failed: dict[str, Flow | None] = {}
@@ -117,7 +139,7 @@ async def _wait(
             with progress_bar("Computing", "users") as bar:
                 bar.update(start, len(users))
                 async with warn_of_outages(reckoner, bar.say):
-                    answers, failed_now = await reckoner.computed(some, n, fresh=fresh, record=record)
-            print_answers(answers, as_json)
+                    answers, failed_now = await reckoner.computed(some, n, fresh=fresh, record=record, wanted=passing)
+            print_answers(answers, as_json, filtered=passing is not None)
             failed |= failed_now
     return failed

@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from reckoner.producer.client.answers import BasketAnswer, NamedList
     from reckoner.shared.serving.results import Answer, Entry
 
+# The sources of a list that is not the same for all users.
+OWN = ("cache", "filtered")
 PLACE = ("item", "score", "because", "title")
 
 
-def print_answers(answers: "Iterable[Answer]", as_json: bool) -> None:
-    """Print each user's list, as one JSON object a line or as a table."""
+def print_answers(answers: "Iterable[Answer]", as_json: bool, *, filtered: bool = False) -> None:
+    """Print each user's list, maybe `filtered`, as one JSON object a line or as a table."""
     for answer in answers:
         if as_json:
             print_json(as_object(answer))
         else:
-            _print_list(answer)
+            _print_list(answer, filtered)
 
 
 def as_object(answer: "Answer | BasketAnswer | NamedList") -> dict[str, Any]:
@@ -32,32 +34,36 @@ def as_object(answer: "Answer | BasketAnswer | NamedList") -> dict[str, Any]:
     return shown | {"items": items}
 
 
-def _print_list(answer: "Answer") -> None:
-    rest = "" if answer.source == "cache" else f": no list of their own, so this is {list_called(answer.source)}"
+def _print_list(answer: "Answer", filtered: bool) -> None:
+    why = "nothing of a list of their own passes" if filtered else "no list of their own"
+    rest = "" if answer.source in OWN else f": {why}, so this is {list_called(answer.source)}"
     print_line(f"User {answer.user}{rest}")
     print_places(answer.items)
-    print_left_out(answer.left_out)
+    print_left_out(answer.left_out, filtered=filtered)
     if answer.unknown:
         print_line(f"Not in the data yet: {', '.join(answer.unknown)}")
 
 
-def print_left_out(places: int) -> None:
+def print_left_out(places: int, *, filtered: bool = False) -> None:
     """Say how many places are not shown."""
     if places:
-        print_line(f"Left out: {format_count(places, 'place')}, which the user has had since, or which are hidden.")
+        why = "which the user has had since, or which are hidden"
+        why += " or do not pass" if filtered else ""
+        print_line(f"Left out: {format_count(places, 'place')}, {why}.")
 
 
-def print_basket(answer: "BasketAnswer", as_json: bool) -> None:
+def print_basket(answer: "BasketAnswer", as_json: bool, *, filtered: bool = False) -> None:
     """Print a basket's list like `print_answers`."""
     if as_json:
         print_json(as_object(answer))
         return
-    rest = "" if answer.source == "cache" else f": no similar items, so this is {list_called(answer.source)}"
+    why = "no similar items that pass" if filtered else "no similar items"
+    rest = "" if answer.source in OWN else f": {why}, so this is {list_called(answer.source)}"
     print_line(f"Basket of {format_count(len(answer.basket), 'item')}{rest}")
     if answer.unknown:
         print_line(f"Not in the data: {', '.join(answer.unknown)}")
     print_places(answer.items)
-    print_left_out(answer.left_out)
+    print_left_out(answer.left_out, filtered=filtered)
 
 
 def list_called(name: str) -> str:

@@ -43,7 +43,7 @@ class BasketAnswer:
     unknown: list[str]
     """The items of the basket that are not in the data."""
     left_out: int = 0
-    """The number of places that were left out: their items are hidden."""
+    """The places that were left out: their items are hidden, or do not pass a filter."""
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ class Filtering:
         is_whole = all(choice.places for choice in chosen)
         fallback = [] if is_whole else await self._for_all(rule, reading.hidden, record)
         titles = await self._titles(chain.from_iterable(choice.places[:n] for choice in chosen), record)
-        common = list(dict.fromkeys(item for _, items in fallback for item in items))
+        common = list(dict.fromkeys(item for _, items, _ in fallback for item in items))
         titles_for_all = await self._results.titles(record.snapshot, common)
         lists: list[Shown] = []
         for choice, left in zip(chosen, reading.left, strict=True):
@@ -158,21 +158,23 @@ class Filtering:
                 ]
                 lists.append((choice.source, entries, choice.left_out))
                 continue
-            rest = ((name, [item for item in items if item not in left][:n]) for name, items in fallback)
-            name, items = next(((name, items) for name, items in rest if items), (POPULAR, []))
-            entries = [Entry(item, None, None, titles_for_all.get(item), None) for item in items]
-            lists.append((name, entries, choice.left_out))
+            rest = [(name, [item for item in items if item not in left], items, out) for name, items, out in fallback]
+            name, some, whole, out = next((each for each in rest if each[1]), (POPULAR, [], [], 0))
+            left_out = choice.left_out + out + len(whole) - len(some)
+            entries = [Entry(item, None, None, titles_for_all.get(item), None) for item in some[:n]]
+            lists.append((name, entries, left_out))
         return lists
 
-    async def _for_all(self, rule: "Rule", hidden: Collection[str], record: Record) -> list[tuple[str, list[str]]]:
-        """What passes of the lists for all users: that of the filter's only tag, and the fallback."""
+    async def _for_all(self, rule: "Rule", hidden: Collection[str], record: Record) -> list[tuple[str, list[str], int]]:
+        """What passes of the lists for all users, and how much does not: that of a single tag, and the fallback."""
         names = [f"{POPULAR}:{tag}" for tag in rule.only] if len(rule.only) == 1 else []
         names = list(dict.fromkeys((*names, *self._results.chain, POPULAR)))
         lists = await self._results.named_lists.read(record.snapshot, names)
         found = [items or (record.popular if name == POPULAR else []) for name, items in zip(names, lists, strict=True)]
         tags = await self._tags(list(chain.from_iterable(found)), rule, record)
-        shown = [[item for item in items if item not in hidden] for items in found]
-        return [(name, rule.passing(items, str, tags)) for name, items in zip(names, shown, strict=True)]
+        passing = [rule.passing((item for item in items if item not in hidden), str, tags) for items in found]
+        out = [len(items) - len(some) for items, some in zip(found, passing, strict=True)]
+        return list(zip(names, passing, out, strict=True))
 
     async def _tags(self, items: Sequence[str], rule: "Rule", record: Record) -> Tagged:
         """The tags of items now, if the filter needs them."""

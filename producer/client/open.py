@@ -10,14 +10,17 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from reckoner.producer.client.answers import BasketAnswer
     from reckoner.producer.client.asking import Asking
     from reckoner.producer.client.caching import CachingResults
+    from reckoner.producer.client.filtering import Filtering
     from reckoner.shared.flows.flow_state import Flow
     from reckoner.shared.flows.flows import Flows
     from reckoner.shared.flows.runs import Runs
     from reckoner.shared.redis.keys import Keys
     from reckoner.shared.serving.events import Events
     from reckoner.shared.serving.results import Answer
+    from reckoner.shared.wire.filters import Filter
     from reckoner.shared.wire.shapes import Record
 
 
@@ -55,6 +58,11 @@ class OpenReckoner(Reckoner):
         return self._client.asking
 
     @property
+    def filtering(self) -> "Filtering":
+        """The requests with a filter."""
+        return self._client.filtering
+
+    @property
     def runs(self) -> "Runs":
         """The runs."""
         return self._client.runs
@@ -76,11 +84,24 @@ class OpenReckoner(Reckoner):
 
     @translates_redis_errors
     async def computed(
-        self, users: "Sequence[str]", n: int | None = None, *, fresh: bool = False, record: "Record | None" = None
+        self,
+        users: "Sequence[str]",
+        n: int | None = None,
+        *,
+        fresh: bool = False,
+        record: "Record | None" = None,
+        wanted: "Filter | None" = None,
     ) -> "tuple[list[Answer], dict[str, Flow | None]]":
         """Like `recommend_many`, but in the generation of `record`, or the current one, and failed jobs are returned.
 
         Returns:
             The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
-        return await self._computed(users, n, fresh=fresh, record=record)
+        return await self._computed(users, n, fresh=fresh, record=record, wanted=wanted)
+
+    @translates_redis_errors
+    async def recommended_for(
+        self, items: "Sequence[str]", n: int | None = None, *, wanted: "Filter | None" = None
+    ) -> "BasketAnswer":
+        """Like `recommend_for`, with a filter."""
+        return await self._basket(items, n, wanted)

@@ -340,11 +340,16 @@ class Reckoner:
             UsageError: `items` is a single string, too many or too long, or an id is invalid.
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
-        basket = as_basket(items)
+        wanted = None
         if only or without or exclude or max_per_tag is not None or diversity is not None:
             wanted = filter_of(
                 only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
             )
+        return await self._basket(items, n, wanted)
+
+    async def _basket(self, items: Sequence[str], n: int | None, wanted: Filter | None) -> BasketAnswer:
+        basket = as_basket(items)
+        if wanted is not None:
             return await self._client.filtering.basket(basket, n, wanted)
         record, n = await self._reach(n)
         return await self._client.questions.basket(basket, n, record)

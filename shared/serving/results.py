@@ -80,7 +80,7 @@ class Answer(Struct, frozen=True):
     left_out: int = 0
     """The number of places that were left out: the user has had their items since, or they are hidden.
 
-    Those of a list for all are counted if it is the answer.
+    With a filter, also those that do not pass. Those of a list for all are counted if it is the answer.
     """
     unknown: list[str] = []
     """The items of the user's recorded events that are not in the data yet."""

@@ -293,6 +293,7 @@ async def test_who_has_nothing_that_passes_gets_what_passes_of_a_list_for_all(sh
     await client.hide_items([hats[1]])
     answers = await client.get_many(["nobody", "nobody else"], 1, only=["häts"])
     assert [[entry.item for entry in answer.items] for answer in answers] == [[hats[2]]] * 2
+    assert [answer.left_out for answer in answers] == [2, 2]
     basket = await client.recommend_for([], 1, only=["häts"])
     assert (basket.source, [entry.item for entry in basket.items]) == ("popular:häts", [hats[2]])
     assert await shop.hand.redis.keys(f"{client.keys.prefix}:filtered*") == []
