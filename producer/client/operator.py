@@ -36,7 +36,7 @@ from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, Nights
 from reckoner.shared.ids import fresh_id, require_id
 from reckoner.shared.nightly import Nightly, last_due, require_date
-from reckoner.shared.serving.generations import PointerTarget, generation_id
+from reckoner.shared.serving.generations import PointerTarget, counted_by, generation_id
 from reckoner.shared.serving.history import MOST, Entry, History, Kind
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.wire.shapes import Lane, Record
@@ -188,6 +188,10 @@ class Operator:
                 )
             case "moved":
                 raise PromotionError("Another generation went live at the same time. Nothing was changed.")
+        # Lists that were not live did not follow what users have done since.
+        record = await generations.record(generation)
+        if record is not None:
+            await self._client.events.add_changed(counted_by(record))
         self._client.results.forget_pointer()
 
     @translates_redis_errors

@@ -28,11 +28,11 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:recent:USER` | list, each of the user's events: its id, a space, JSON | the same | for ever, as its events |
 | `p:left:USER` | string, the items that lists leave out | the same, hide_for | for ever, as its events |
 | `p:hides:USER` | set, what the user does not want to see | hide_for | for ever, until it is undone |
-| `p:recents` | sorted set, the users with one of these three, each with 0 | the same | for ever |
-| `p:recent-versions` | hash, those users to how often these three have changed | the same | for ever |
+| `p:recents` | sorted set, the users with one of these three, or who have lost them, all 0 | the same | for ever |
+| `p:recent-versions` | hash, those users to when these three have changed, in microseconds | the same | for ever |
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
-| `p:stale` | sorted set, users who get a new job | record, hide_for, finish | for ever, until it is made |
+| `p:stale` | sorted set, users whose lists are old by then | record, hide_for, finish, promote | until it is made |
 | `p:hidden` | sorted set, hidden item by until, ms | hide, replace_hidden | for ever, until it is undone or over |
 | `p:hidden:version` | string, how often that has changed | hide, replace_hidden | for ever |
 | `p:hidden:new:ID` | sorted set, what is to be hidden | the client; renamed by replace_hidden | ten minutes |

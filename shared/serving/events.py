@@ -1,6 +1,6 @@
 """Events: interactions that no live snapshot holds yet, in a stream and in the recent histories of their users."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -11,6 +11,7 @@ from reckoner.shared.errors import WireError
 from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.scripts import Value, ask, call
+from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.wire.jobs import Split, encode_job
 from reckoner.shared.wire.shapes import EVENT, SPEC, Event, UserSpec
 
@@ -137,7 +138,8 @@ class Events:
     async def hide(self, user: str, items: Sequence[str], *, show: bool = False) -> int:
         """Hide items from a user, or show them again; returns how many were not hidden, or not shown, before."""
         keys = self._keys
-        names = [keys.recents, keys.recent_versions, keys.stale, keys.recent(user), keys.left(user), keys.hides(user)]
+        names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale]
+        names += [keys.recent(user), keys.left(user), keys.hides(user)]
         return int(await call(self._redis, "hide_for", names, [user, "show" if show else "hide", *items]))
 
     async def hidden_for(self, user: str) -> list[str]:
@@ -229,21 +231,25 @@ class Events:
         await ask(self._redis, "XTRIM", keys.event_stream, "MINID", after)
         return dropped
 
-    async def add_stale(self, users: Sequence[str]) -> None:
-        """Let the lists of some users, at most `SLICE`, be computed again."""
-        if users:
-            members: Iterator[Value] = chain.from_iterable((0, user) for user in users)
-            await ask(self._redis, "ZADD", self._keys.stale, *members)
+    async def add_changed(self, counted: Mark) -> None:
+        """Let the lists of the users be computed again who have changed since lists that count events up to a mark."""
+        keys, cursor = self._keys, -1
+        while cursor:
+            cursor, page = await self._redis.hscan(keys.recent_versions, max(cursor, 0), count=SLICE)
+            changes = ((user, int(at)) for user, at in page.items() if at.isdigit() and len(at) < 17)
+            members: list[Value] = [value for user, at in changes if at >= counted.ms * 1000 for value in (at, user)]
+            if members:
+                await ask(self._redis, "ZADD", keys.stale, *members)
 
-    async def take_stale(self, most: int) -> list[str]:
-        """Up to `most` users whose lists are to be computed again; see `settled`."""
-        users = await ask(self._redis, "ZRANGE", self._keys.stale, 0, most - 1)
-        return [user.decode(errors="replace") for user in users]
+    async def take_stale(self, most: int) -> dict[str, bytes]:
+        """Up to `most` users whose lists are to be computed again, and since when; see `settled`."""
+        page = await ask(self._redis, "ZRANGE", self._keys.stale, 0, most - 1, "WITHSCORES")
+        return {user.decode(errors="replace"): at for user, at in zip(page[::2], page[1::2], strict=True)}
 
-    async def settled(self, users: Sequence[str]) -> None:
-        """Note that jobs were made for these stale users."""
+    async def settled(self, users: Mapping[str, bytes]) -> None:
+        """Note that jobs were made for these stale users; those that are stale again stay so."""
         if users:
-            await ask(self._redis, "ZREM", self._keys.stale, *users)
+            await call(self._redis, "settled", [self._keys.stale], list(chain.from_iterable(users.items())))
 
 
 def _decode(entry: bytes) -> tuple[Mark, Event] | None:

@@ -11,6 +11,7 @@ import msgspec
 
 from reckoner.shared.errors import NothingFittedError, WireError
 from reckoner.shared.redis.scripts import Fence, Value, ask, call
+from reckoner.shared.serving.events import BEGINNING, Mark, parse_mark
 from reckoner.shared.serving.stored_values import Read, StoredValues
 from reckoner.shared.wire.shapes import HOLDING, RECORD, Holding, Id, Options, Record
 
@@ -42,6 +43,11 @@ def with_news(record: Record, events: str, mask: str) -> Record:
     return msgspec.structs.replace(
         record, generation=generation, events=events or msgspec.UNSET, mask=mask or msgspec.UNSET
     )
+
+
+def counted_by(record: Record) -> Mark:
+    """The mark up to which the lists of a generation count recorded events."""
+    return parse_mark(record.events or record.mark or str(BEGINNING))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import structlog
 from reckoner.shared.errors import QueueFullError, WireError
 from reckoner.shared.flows.flows import FLOWS_AT_ONCE
 from reckoner.shared.periodic import run_periodically
+from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.events import Mark, parse_mark
+from reckoner.shared.serving.generations import as_id
 from reckoner.shared.wire.shapes import Record, UserSpec
 from reckoner.workers.runtime.runtime import Runtime
 
@@ -48,22 +50,23 @@ class Refreshing:
             try:
                 await runtime.flows.create(specs, joins, "batch", runtime.settings.max_queued)
             except QueueFullError as error:
-                await runtime.events.settled(users[: len(error.taken)])
+                await runtime.events.settled(dict(list(users.items())[: len(error.taken)]))
                 return made + len(error.taken)
             await runtime.events.settled(users)
             made += len(users)
         return made
 
     async def trim(self) -> int:
-        """Drop the events that both the current and the previous generation's snapshot hold; returns their number.
+        """Drop the events that the snapshots of all generations with lists hold; returns their number.
 
-        The previous generation's lists leave out what was recorded since its snapshot if it goes live again.
+        Any of these may go live, and leaves out then what was recorded since its snapshot.
         """
-        runtime, marks = self._runtime, list[Mark]()
-        for pointer in (runtime.keys.current, runtime.keys.previous):
-            target = await runtime.results.generations.follow(pointer)
-            if target.record is not None:
-                mark = _mark_of(target.record)
+        runtime, marks, generations = self._runtime, list[Mark](), self._runtime.results.generations
+        named = await ask(runtime.redis, "MGET", *runtime.keys.pointers)
+        for name in {as_id(name or b"") for name in (*(await generations.lists()), *named)} - {None}:
+            record = await generations.record(str(name))
+            if record is not None:
+                mark = _mark_of(record)
                 if mark is None:
                     return 0
                 marks.append(mark)

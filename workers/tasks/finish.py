@@ -10,8 +10,7 @@ import structlog
 
 from reckoner.shared.errors import BarredError, WireError
 from reckoner.shared.flows.run_state import DamagedRunError, Manifest, Run, RunOutcome
-from reckoner.shared.redis.scripts.constants import SLICE
-from reckoner.shared.serving.events import parse_mark
+from reckoner.shared.serving.generations import counted_by
 from reckoner.shared.serving.history import Entry
 from reckoner.shared.wire.jobs import Finish
 from reckoner.shared.wire.shapes import OUTCOME, Holding, Outcome
@@ -65,7 +64,6 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
             case "flipped":
                 outcome = "passed"
                 if run.since != run.generation:
-                    await _refresh_later(runtime, run)
                     log.info("generation went live", run=run.id, now=run.generation, before=run.since or None)
             case "lost":
                 outcome = "failed"
@@ -77,15 +75,14 @@ async def _judge(runtime: Runtime, run: Run, tally: "Tally", lease: Lease) -> No
     await _close(runtime, run, outcome, manifest, lease)
 
 
-async def _refresh_later(runtime: Runtime, run: Run) -> None:
-    """Let the lists of the users be computed again whose events the run has not counted."""
-    record = await runtime.record(run.generation)
-    counted = parse_mark(record.events or record.mark or "0-0")
-    users = [
-        recent.user async for recent in runtime.events.all_recent() if any(mark > counted for mark, _ in recent.events)
-    ]
-    for start in range(0, len(users), SLICE):
-        await runtime.events.add_stale(users[start : start + SLICE])
+async def _refresh_changed(runtime: Runtime, generation: str) -> None:
+    """Let live lists be computed again that a run has computed without what has come since it began.
+
+    It may have written over newer lists if its generation was live before.
+    """
+    live = await runtime.results.generations.follow(runtime.keys.current)
+    if live.record is not None and live.named == generation:
+        await runtime.events.add_changed(counted_by(live.record))
 
 
 async def _at_the_gate(runtime: Runtime, run: Run, manifest: Manifest) -> Manifest:
@@ -118,6 +115,7 @@ async def _give_up(runtime: Runtime, run: Run, tally: "Tally", reason: str, leas
 
 
 async def _close(runtime: Runtime, run: Run, outcome: RunOutcome, manifest: Manifest, lease: Lease) -> None:
+    await _refresh_changed(runtime, run.generation)
     until_ms = run.started_ms + runtime.settings.result_ttl_s * 1000
     held = Holding(manifest.users, manifest.empty, until_ms) if is_whole(manifest) else None
     if await runtime.runs.close(run, outcome, manifest, held, lease=lease):

@@ -1,10 +1,11 @@
 -- Hides items from one user, or shows them again, and lets the user's list be computed again.
 -- ARGV  user; how: 'hide' or 'show'; the items
 -- Answers how many items were not hidden, or not shown, before.
-local recents, versions, stale, recent, left, hides = unpack(KEYS)
+local stream, recents, versions, stale, recent, left, hides = unpack(KEYS)
 local user, how = unpack(ARGV, 1, 2)
 local items = { unpack(ARGV, 3) }
 
+expect(stream, 'stream')
 expect(recents, 'zset')
 expect(versions, 'hash')
 expect(stale, 'zset')
@@ -14,7 +15,6 @@ expect(hides, 'set')
 local changed = redis.call(how == 'hide' and 'SADD' or 'SREM', hides, unpack(items))
 if changed > 0 then
   rewrite_left(left, recent, hides)
-  note_recent(recents, versions, user)
-  redis.call('ZADD', stale, 0, user)
+  redis.call('ZADD', stale, note_recent(recents, versions, user, now_after(stream)), user)
 end
 return changed

@@ -31,8 +31,8 @@ if hidden > 0 then
   redis.call('DEL', from_hides)
 end
 rewrite_left(to_left, to, to_hides)
-redis.call('ZREM', recents, visitor)
-redis.call('HDEL', versions, visitor)
-note_recent(recents, versions, user)
-redis.call('ZADD', stale, 0, visitor, 0, user)
+-- The visitor may have a list too.
+for _, name in ipairs({ visitor, user }) do
+  redis.call('ZADD', stale, note_recent(recents, versions, name, now_after(stream)), name)
+end
 return #entries

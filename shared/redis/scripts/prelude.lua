@@ -356,13 +356,32 @@ local function repoint(keys, values, record_stem, stems)
   end
 end
 
--- Notes that what is known of a user beside a snapshot has changed. The caller has checked both types.
-local function note_recent(recents, versions, user)
-  redis.call('ZADD', recents, 0, user)
-  if type(redis.pcall('HINCRBY', versions, user, 1)) ~= 'number' then
-    -- A planted value is not a number.
-    redis.call('HSET', versions, user, '1')
+-- The time of an id of a stream in microseconds.
+local function time_of(id)
+  return tonumber(string.match(id, '^%d+')) * 1000
+end
+
+-- Now in microseconds, but not before the last event: the clock may have been set back. The caller has checked the type.
+local function now_after(stream)
+  local seconds, microseconds = unpack(redis.call('TIME'))
+  local now, info = tonumber(seconds) * 1e6 + tonumber(microseconds), redis.pcall('XINFO', 'STREAM', stream)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      now = math.max(now, time_of(info[i + 1]))
+    end
   end
+  return now
+end
+
+-- Notes that what is known of a user beside a snapshot has changed at a time in microseconds. The caller has checked
+-- both types. Answers the user's version: that time, or just after the version before.
+local function note_recent(recents, versions, user, at)
+  local before = tonumber(redis.call('HGET', versions, user) or 0)
+  -- A value that is no such number was planted.
+  local version = number(before and before < 2 ^ 53 and math.max(at, before + 1) or at)
+  redis.call('ZADD', recents, 0, user)
+  redis.call('HSET', versions, user, version)
+  return version
 end
 
 -- The JSON string of an item, followed by a comma and a line's end, as in what a user's lists leave out.

@@ -30,7 +30,7 @@ for i = 1, users do
 end
 
 local now = now_ms()
-local room, answers, recorded = most_events - redis.call('XLEN', stream), {}, {}
+local room, answers, recorded, last = most_events - redis.call('XLEN', stream), {}, {}, 0
 for i = 1, events do
   local user, has_id, event, left_item = event_of(i)
   local mark = has_id == '1' and mark_of(i)
@@ -49,6 +49,7 @@ for i = 1, events do
     if mark then
       redis.call('SET', mark, '1', 'EX', EVENT_ID_TTL_S)
     end
+    last = time_of(at)
     room = room - 1
     answers[i] = 'later'
     if redis.call('LLEN', recent) < MOST_RECENT then
@@ -64,7 +65,7 @@ end
 for i, name in pairs(recorded) do
   local _, _, refreshed, join, flow, job = keys_of(i)
   local _, id, spec, job_id, job_body = fields_of(i)
-  note_recent(recents, versions, name)
+  local version = note_recent(recents, versions, name, last)
   local known = generation ~= '' and text_at(join)
   if generation == '' then
     -- There are no lists yet.
@@ -73,7 +74,7 @@ for i, name in pairs(recorded) do
       raise(lanes, live, flow_stem .. known, known)
     end
   elseif most_queued ~= '' and redis.call('ZCARD', lanes[CLICK]) >= tonumber(most_queued) then
-    redis.call('ZADD', stale, 0, name)
+    redis.call('ZADD', stale, version, name)
   else
     local delay = math.max(redis.call('PTTL', refreshed), 0)
     redis.call('SET', refreshed, '1', 'PX', number(delay + DEBOUNCE_MS))

@@ -38,10 +38,13 @@ for i = 1, count do
     rewrite_left(left, recent, hides)
     dropped = dropped + old
   end
-  if old == #entries and redis.call('EXISTS', hides) == 0 then
+  local name = name_of(i)
+  local version = tonumber(redis.call('HGET', versions, name)) or 0
+  -- A run may have begun before a later change, such as the loss of all events to another user.
+  if old == #entries and redis.call('EXISTS', hides) == 0 and version < (ms + 1) * 1000 then
     redis.call('DEL', left)
-    redis.call('ZREM', recents, name_of(i))
-    redis.call('HDEL', versions, name_of(i))
+    redis.call('ZREM', recents, name)
+    redis.call('HDEL', versions, name)
   end
 end
 return dropped

@@ -13,6 +13,7 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.evaluations import Verdict
 from reckoner.shared.serving.history import History
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
+from reckoner.workers.maintenance.refreshing import Refreshing
 from tests.commands import CommandLine
 from tests.evaluations import evaluation_entry
 from tests.world import USERS, Generation, Hand, World
@@ -56,6 +57,19 @@ async def test_going_back_is_seen_at_the_next_read(reckoner: OpenReckoner, two: 
     assert await live(reckoner) == (second, first)
     status = await reckoner.operator.status()
     assert {name: held.lists for name, held in status.holdings.items()} == dict.fromkeys(two, len(USERS))
+
+
+async def test_lists_that_were_not_live_catch_up(hand: Hand, reckoner: OpenReckoner, two: tuple[str, str]) -> None:
+    """Those of the users who have had or hidden something since."""
+    await reckoner.record(USERS[0], "item 01")
+    await reckoner.hide(USERS[1], "item 02")
+    await hand.deliver_all()
+    await reckoner.operator.rollback()
+    await Refreshing(hand.runtime).refresh()
+    await hand.deliver_all()
+    values = await ask(hand.redis, "MGET", *(hand.runtime.keys.result(two[0], user) for user in USERS[:2]))
+    for item, data in zip(("item 01", "item 02"), values, strict=True):
+        assert item not in [place[0] for place in msgspec.json.decode(data)["items"]]
 
 
 async def test_no_run_makes_live_what_was_rolled_back(

@@ -252,6 +252,7 @@ async def record_events(hand: Hand) -> None:
     for number in range(2):
         await events.record([UserEvent("Ada", bought, f"order {number}")], current)
         await events.record([UserEvent("visitor", bought), UserEvent("user:1", bought)], current, most_queued=1)
+        await events.settled(await events.take_stale(1))
     await events.hide("visitor", ["item 02", "item 03"])
     await events.hide("visitor", ["item 03"], show=True)
     await events.move("visitor", "user:1")

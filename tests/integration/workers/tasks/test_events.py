@@ -13,7 +13,7 @@ import pytest
 from reckoner.shared.event_types import Role
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import DEBOUNCE_MS, MOST_RECENT
-from reckoner.shared.serving.events import Events, MovedError, UserEvent
+from reckoner.shared.serving.events import Events, Mark, MovedError, UserEvent
 from reckoner.shared.store.models import open_model
 from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.shared.wire.jobs import Split
@@ -136,6 +136,83 @@ async def test_a_run_counts_what_was_recorded(
     await check(shop, known[:1])
 
 
+async def test_what_is_hidden_during_a_run_is_gone_from_its_lists(
+    own_world: World, hand: Hand, weighted: Record
+) -> None:
+    """Also if the user's block was done before; so is what a user loses to another one."""
+    shop, runtime, user = Shop(hand, own_world, weighted), hand.runtime, "user 03"
+    await shop.recorded([UserEvent(each, event("item 30", time_ms=5)) for each in ("user 04", "user 20")])
+    await hand.deliver_all()
+    record = await runtime.runs.with_news(weighted)
+    run_id, _ = await runtime.runs.start(record, 1)
+    flow = await ask(hand.redis, "HGET", runtime.keys.flight(run_id), "0")
+    await hand.deliver_all(but=lambda job: job == Split(flow.decode()).job_id)
+    shop.record = record
+    best = msgspec.json.decode(await shop.cached(user))["items"][0][0]
+    await runtime.events.hide(user, [best])
+    await runtime.events.move("user 04", "user 20")
+    assert await Refreshing(runtime).refresh() == 3
+    await hand.deliver_all()
+    assert await runtime.results.generations.current() == record.generation
+    await Refreshing(runtime).refresh()
+    await hand.deliver_all()
+    shop.users[user].left.add(best)
+    shop.users["user 04"] = plain_users(shop.snapshot)["user 04"]
+    await check(shop, [user, "user 04", "user 20"])
+
+
+async def test_a_run_over_live_lists_loses_no_event(own_world: World, hand: Hand, weighted: Record) -> None:
+    """Its blocks may write over lists that count more, whatever becomes of it."""
+    shop, runtime = Shop(hand, own_world, weighted), hand.runtime
+    assert await runtime.runs.with_news(weighted) == weighted
+    run_id, _ = await runtime.runs.start(weighted, 25)
+    await shop.recorded([UserEvent("user 03", event("item 30", time_ms=5))])
+    await hand.deliver_all()
+    run = await runtime.runs.load(run_id)
+    assert run is not None
+    assert run.outcome == "passed"
+    await Refreshing(runtime).refresh()
+    await hand.deliver_all()
+    await check(shop, list(shop.users))
+
+
+async def test_a_change_during_the_refresh_is_not_forgotten(hand: Hand, world: World) -> None:
+    """After the job for the list has ended, and before that is noted."""
+    generation, runtime = await hand.adopt(world), hand.runtime
+    await runtime.events.hide("Ada", ["item 01"])
+    users = await runtime.events.take_stale(10)
+    await runtime.events.hide("Ada", ["item 02"])
+    await runtime.events.settled(users)
+    assert await Refreshing(runtime).refresh() == 1
+    await hand.deliver_all()
+    data = await ask(hand.redis, "GET", runtime.keys.result(generation.id, "Ada"))
+    assert not {"item 01", "item 02"} & {place[0] for place in msgspec.json.decode(data)["items"]}
+    assert await Refreshing(runtime).refresh() == 0
+
+
+async def test_changes_are_in_order_when_the_clock_is_behind(hand: Hand) -> None:
+    """Each is later than the events before it, and has a version of its own."""
+    runtime, last = hand.runtime, Mark(await hand.runtime.now_ms() + 3_600_000, 7)
+    await ask(hand.redis, "XADD", runtime.keys.event_stream, str(last), "user", "nobody", "event", "")
+    seen = list[tuple[int, Mark]]()
+    for number in range(6):
+        if number % 2:
+            await runtime.events.hide("Ada", [f"item {number}"])
+        else:
+            await runtime.events.record([UserEvent("Ada", event("item 01"))], "")
+        version = int(await ask(hand.redis, "HGET", runtime.keys.recent_versions, "Ada"))
+        assert version >= last.ms * 1000
+        seen.append((version, await runtime.events.last()))
+    assert seen == sorted(seen)
+    assert len({version for version, _ in seen}) == 6
+    [recent] = [recent async for recent in runtime.events.recent("Ada")]
+    marks = [mark for mark, _ in recent.events]
+    assert marks == sorted(marks)
+    assert marks[0] > last
+    await runtime.events.add_changed(last)
+    assert list(await runtime.events.take_stale(10)) == ["Ada"]
+
+
 def event(item: str, role: Role = "history", *, time_ms: int | None = None) -> Event:
     return Event(item, role, 1.0, "", time_ms)
 
@@ -251,7 +328,7 @@ async def test_a_full_lane_makes_lists_stale(hand: Hand, world: World) -> None:
     refreshing = Refreshing(replace(runtime, settings=msgspec.structs.replace(runtime.settings, max_queued=1)))
     assert await refreshing.refresh() == 1
     assert await Refreshing(runtime).refresh() == 1
-    assert await runtime.events.take_stale(10) == []
+    assert not await runtime.events.take_stale(10)
     await hand.deliver_all()
     for user in ("Ada", "user:1", "user 2"):
         data = await ask(hand.redis, "GET", runtime.keys.result(generation.id, user))
@@ -308,7 +385,7 @@ async def test_a_visitor_who_logs_in_keeps_the_history(own_world: World, hand: H
 
 
 async def test_what_the_live_snapshots_hold_is_dropped(hand: Hand, world: World) -> None:
-    """Once both the current and the previous one hold it, and from the stream too."""
+    """Once those of all generations with lists hold it, and from the stream too."""
     runtime, refreshing, generation = hand.runtime, Refreshing(hand.runtime), await hand.adopt(world)
     await runtime.events.record([UserEvent(user, event("item 01")) for user in ("Ada", "user:1")], generation.id)
     mark = await runtime.events.last()
@@ -317,9 +394,9 @@ async def test_what_the_live_snapshots_hold_is_dropped(hand: Hand, world: World)
     keys, marked = runtime.keys, msgspec.structs.replace(generation.record, mark=str(mark), generation="marked")
     assert await refreshing.trim() == 0
     await ask(hand.redis, "SET", keys.record("marked"), RECORD.encode(marked))
-    await ask(hand.redis, "MSET", keys.current, "marked", keys.previous, generation.id)
+    await ask(hand.redis, "MSET", keys.current, "marked", keys.previous, "marked", keys.newest, "marked")
     assert await refreshing.trim() == 0
-    await ask(hand.redis, "SET", keys.previous, "marked")
+    assert await ask(hand.redis, "HDEL", keys.generations, generation.id) == 1
     assert await refreshing.trim() == 2
     assert await refreshing.trim() == 0
     found = {recent.user: [it.item for _, it in recent.events] async for recent in runtime.events.all_recent()}
