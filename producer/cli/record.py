@@ -187,8 +187,9 @@ class Progress:
         if self._under_way is None:
             return f"Stopped before line {self._next:,}: {self._summary}. {again} Without ids, begin at this line."
         first, last = self._under_way
+        where = f"line {first:,}" if first == last else f"lines {first:,} to {last:,}"
         some = "--json says which of these lines are" if self.counts["full"] else "some of these lines may be"
-        return f"Stopped in lines {first:,} to {last:,}: {self._summary}. {again} Without ids, {some} recorded."
+        return f"Stopped in {where}: {self._summary}. {again} Without ids, {some} recorded."
 
     def close(self) -> None:
         """Print the summary."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from redis.asyncio import Redis
 from reckoner.producer.cli.event_lines import BATCH_LINES
 from reckoner.producer.client.answers import RecentEvent
 from reckoner.producer.client.open import OpenReckoner
-from reckoner.shared.errors import EventRefusedError, EventsFullError
+from reckoner.producer.client.recording import Event, Recorded
+from reckoner.producer.client.sync import SyncReckoner
+from reckoner.shared.errors import EventRefusedError, EventsFullError, RedisUnavailableError
 from reckoner.shared.wire.shapes import Options, Record
 from tests.commands import CommandLine
 from tests.world import make_known
@@ -146,6 +148,32 @@ async def test_a_full_stream_stops_with_a_way_on(
     assert full.call("record", "v", "i").code == 1
     assert commands.call("record", "-", given=given).out == "50 recorded, 1,200 recorded before.\n"
     assert (await reckoner.operator.status()).events == room + 50
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "start"),
+    [
+        (RedisUnavailableError("Redis is away."), 1, "Redis is away. Stopped in "),
+        (KeyboardInterrupt(), 130, "Stopped in "),
+    ],
+)
+async def test_a_batch_that_is_cut_short_stops_with_a_way_on(
+    commands: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, start: str
+) -> None:
+    """In one sentence, with the lines that may or may not be recorded."""
+    record_many = SyncReckoner.record_many
+
+    def cut_short(reckoner: SyncReckoner, events: Sequence[Event]) -> list[Recorded]:
+        if len(events) < BATCH_LINES:
+            raise error
+        return record_many(reckoner, events)
+
+    monkeypatch.setattr(SyncReckoner, "record_many", cut_short)
+    given = as_lines(*({"user": f"{n}", "item": "i"} for n in range(BATCH_LINES + 50))) + b"\n"
+    ended = commands.call("record", "-", given=given)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (code, "", 1)
+    assert ended.err.startswith(f"{start}lines 1,001 to 1,050: 1,000 recorded. To go on, record the same lines again: ")
+    assert ended.err.endswith("Without ids, some of these lines may be recorded.\n")
 
 
 async def test_the_client_tells_a_bad_event_from_a_full_stream(redis_url: str, prefix: str) -> None:
