@@ -34,6 +34,7 @@ CALLS: dict[str, Call] = {
     "recommend_many": lambda reckoner, text: reckoner.recommend_many(["Ada", text]),
     "computed": lambda reckoner, text: reckoner.computed(["Ada", text]),
     "recommend_for": lambda reckoner, text: reckoner.recommend_for(["a", text]),
+    "recommended_for": lambda reckoner, text: reckoner.recommended_for(["a", text]),
     "enqueue_for": lambda reckoner, text: reckoner.enqueue_for(["a", text]),
     "similar": lambda reckoner, text: reckoner.similar(text),
     "similar, other": lambda reckoner, text: reckoner.similar("a", other=text),

@@ -52,6 +52,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "promote": ("generation",),
     "recommend": ("u",),
     "recommend_for": (["i"],),
+    "recommended_for": (["i"],),
     "recommend_many": (["u"],),
     "recent": ("u",),
     "record": ("u", "i"),
@@ -69,7 +70,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "wait": (["job"],),
 }
 # They close, or are for whoever has made another call's limit their own.
-UNLIMITED = {"aclose", "computed"}
+UNLIMITED = {"aclose", "computed", "recommended_for"}
 CALLS: dict[str, type] = {
     name: of
     for of in (Operator, OpenReckoner)
