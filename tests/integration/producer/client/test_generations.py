@@ -59,16 +59,20 @@ async def test_going_back_is_seen_at_the_next_read(reckoner: OpenReckoner, two: 
     assert {name: held.lists for name, held in status.holdings.items()} == dict.fromkeys(two, len(USERS))
 
 
-async def test_lists_that_were_not_live_catch_up(hand: Hand, reckoner: OpenReckoner, two: tuple[str, str]) -> None:
+async def test_lists_that_were_not_live_catch_up(
+    hand: Hand, reckoner: OpenReckoner, world: World, two: tuple[str, str]
+) -> None:
     """Those of the users who have had or hidden something since."""
-    await reckoner.record(USERS[0], "item 01")
-    await reckoner.hide(USERS[1], "item 02")
+    lists = (msgspec.json.decode(world.generations[0].lists[user])["items"] for user in USERS[:2])
+    had, hidden = (places[0][0] for places in lists)
+    await reckoner.record(USERS[0], had)
+    await reckoner.hide(USERS[1], hidden)
     await hand.deliver_all()
     await reckoner.operator.rollback()
     await Refreshing(hand.runtime).refresh()
     await hand.deliver_all()
     values = await ask(hand.redis, "MGET", *(hand.runtime.keys.result(two[0], user) for user in USERS[:2]))
-    for item, data in zip(("item 01", "item 02"), values, strict=True):
+    for item, data in zip((had, hidden), values, strict=True):
         assert item not in [place[0] for place in msgspec.json.decode(data)["items"]]
 
 
