@@ -163,7 +163,7 @@ def _facts(now: "Status") -> Iterator[tuple[str, str]]:
             f"{run.run.id}, {done} in {format_duration(run.age_ms)}, {run.users_per_second:,.0f} users per second",
         )
     if now.events:
-        yield "events", f"{now.events:,} kept until the live and the previous data hold them"
+        yield "events", f"{now.events:,} kept until the data of all lists hold them"
     if now.hidden_items:
         yield "hidden", f"{format_count(now.hidden_items, 'item')}, see `reckoner hidden`"
     if now.stale_lists:

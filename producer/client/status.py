@@ -98,7 +98,7 @@ class Status:
     now_ms: int
     """The server's clock."""
     events: int
-    """The number of recorded events that are kept until the live and the previous generation's data hold them."""
+    """The number of recorded events that are kept until the data of all generations with lists hold them."""
     hidden_items: int
     """The number of items that are hidden from everybody."""
     stale_lists: int
@@ -172,7 +172,7 @@ async def read_workers(redis: "Redis", keys: "Keys", since_ms: int = 0) -> list[
 
 
 async def count_events(redis: "Redis", keys: "Keys") -> int:
-    """The number of recorded events that are kept until the live and the previous generation's data hold them."""
+    """The number of recorded events that are kept until the data of all generations with lists hold them."""
     return int(await ask(redis, "XLEN", keys.event_stream))
 
 

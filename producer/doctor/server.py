@@ -161,7 +161,7 @@ async def memory(site: Site) -> str:
 async def events(site: Site) -> str:
     """There is room for recorded events."""
     count, most = await count_events(site.redis, site.keys), site.settings.max_events
-    found = f"{count:,} recorded events of at most {most:,} are kept until the live and the previous data hold them"
+    found = f"{count:,} recorded events of at most {most:,} are kept until the data of all lists hold them"
     if count >= MAX_EVENTS_SHARE * most:
         raise CheckError(
             f"{found}; above that, `record` refuses. Import them every night, by --events in RECKONER_SOURCE, or raise "

@@ -132,7 +132,7 @@ async def test_events_and_hidden_items_are_counted(commands: CommandLine, reckon
     [told] = commands.call("status", "--json").objects
     assert (told["events"], told["hidden_items"], told["stale_lists"]) == (2, 1, 1)
     assert [line for line in commands.call("status").out.splitlines() if line.startswith(names)] == [
-        "events        2 kept until the live and the previous data hold them",
+        "events        2 kept until the data of all lists hold them",
         "hidden        1 item, see `reckoner hidden`",
         "stale         1 list to compute again",
     ]

@@ -158,7 +158,7 @@ async def test_a_stream_of_events_that_is_nearly_full_is_reported(settings: Sett
             await reckoner.record("u", item)
             assert ("events" in wrong(await examined(settings))) == wrongs
     found = wrong(await examined(settings))["events"]
-    assert found.startswith("4 recorded events of at most 5 are kept until the live and the previous data hold them; ")
+    assert found.startswith("4 recorded events of at most 5 are kept until the data of all lists hold them; ")
     assert "by --events in RECKONER_SOURCE, or raise RECKONER_MAX_EVENTS." in found
 
 
