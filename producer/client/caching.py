@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ class CachingResults(Results):
         self._asked = -math.inf
         self._titles: dict[str, str | None] = {}
         self._some_have_none = False
+        self._tagging: tuple[str, bytes] | None = None
+        self._tags: dict[str, frozenset[str]] = {}
 
     async def current(self, *, anew: bool = False) -> "Record":
         """The record of the current generation; its pointer is read `anew`, or a second old at most.
@@ -93,6 +95,22 @@ class CachingResults(Results):
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
         """Titles of a snapshot that need not be read; None for an item without one."""
         return self._titles if self._record is not None and self._record.snapshot == snapshot else {}
+
+    def kept_tags(self, snapshot: str, tagging: bytes) -> Mapping[str, Collection[str]]:
+        """The tags of items that need not be read, if `tagging` is the version of the live tags now."""
+        return self._tags if self._tagging == (snapshot, tagging) else {}
+
+    async def read_tags(self, snapshot: str, tagging: bytes, items: Sequence[str]) -> Mapping[str, Collection[str]]:
+        """The tags of items, which are kept; `tagging` is the version of the live tags, read before."""
+        kept = self.kept_tags(snapshot, tagging)
+        missing = [item for item in dict.fromkeys(items) if item not in kept]
+        read = await self.tags.read(snapshot, missing)
+        found = {item: frozenset(tags) for item, (tags, _) in zip(missing, read, strict=True)}
+        found |= {item: frozenset(kept[item]) for item in items if item in kept}
+        if self._tagging != (snapshot, tagging) or len(self._tags) + len(missing) > MAX_TITLES:
+            self._tagging, self._tags = (snapshot, tagging), {}
+        self._tags |= dict(list(found.items())[:MAX_TITLES])
+        return found
 
     async def titles(self, snapshot: str, items: Sequence[str]) -> dict[str, str]:
         """The titles of items, if the data have any."""

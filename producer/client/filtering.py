@@ -31,6 +31,15 @@ class Choice(NamedTuple):
     suffices: bool
 
 
+class Asked(NamedTuple):
+    """What a request asks for: `n` places by a rule, in a generation, with the live tags of a version."""
+
+    rule: "Rule"
+    n: int
+    record: Record
+    tagging: bytes
+
+
 class Filtering:
     """Answers with a filter. A filtered list of `results` is used while what it was computed with is the same."""
 
@@ -42,11 +51,9 @@ class Filtering:
         self, users: Sequence[str], n: int | None, wanted: Filter, record: Record | None = None
     ) -> list[Answer]:
         """What the cache holds of users' lists, or a list for all users; creates no jobs."""
-        rule = Rule(wanted)
-        record, reading, filtered = await self._read(users, rule.job, record)
-        n = places_wanted(n, record)
-        chosen = await self._choose(reading, filtered, rule, record, n)
-        return _answers(users, chosen, await self._shown(chosen, reading, rule, record, n), record)
+        asked, reading, filtered = await self._read(users, n, Rule(wanted), record)
+        chosen = await self._choose(reading, filtered, asked)
+        return _answers(users, chosen, await self._shown(chosen, reading, asked), asked)
 
     async def computed(
         self, users: Sequence[str], n: int | None, wanted: Filter, *, fresh: bool, record: Record | None = None
@@ -56,99 +63,91 @@ class Filtering:
         Returns:
             The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
-        rule = Rule(wanted)
-        record, reading, filtered = await self._read(users, rule.job, record)
-        n = places_wanted(n, record)
-        chosen = dict(zip(users, await self._choose(reading, filtered, rule, record, n), strict=True))
+        asked, reading, filtered = await self._read(users, n, Rule(wanted), record)
+        chosen = dict(zip(users, await self._choose(reading, filtered, asked), strict=True))
         left = dict(zip(users, reading.left, strict=True))
         missing = [user for user, choice in chosen.items() if fresh or not choice.suffices]
         failed: dict[str, Flow | None] = {}
         if missing:
-            found, failed = await self._asking.lists(missing, record.generation, fresh=True, wanted=rule.job)
+            generation, job = asked.record.generation, asked.rule.job
+            found, failed = await self._asking.lists(missing, generation, fresh=True, wanted=job)
             lists = Reading([None] * len(missing), [left[user] for user in missing], reading.hidden)
-            computed = await self._choose(lists, [found.get(user) for user in missing], rule, record, n)
+            computed = await self._choose(lists, [found.get(user) for user in missing], asked)
             chosen |= zip(missing, computed, strict=True)
         done = [user for user in users if user not in failed]
         some, reading = [chosen[user] for user in done], Reading([], [left[user] for user in done], reading.hidden)
-        return _answers(done, some, await self._shown(some, reading, rule, record, n), record), failed
+        return _answers(done, some, await self._shown(some, reading, asked), asked), failed
 
     async def basket(self, basket: list[str], n: int | None, wanted: Filter) -> BasketAnswer:
         """The first `n` places of a basket's list; an empty basket gets a list for all users without a job."""
-        record, now = await asyncio.gather(self._results.current(), self._results.hidden.current())
-        n, rule, hidden = places_wanted(n, record), Rule(wanted), now.items
-        reading, choice, items = Reading([], [basket], hidden), Choice("cache", [], 0, [], True), list[str]()
+        results, rule = self._results, Rule(wanted)
+        record, now, tagging = await asyncio.gather(results.current(), results.hidden.current(), results.tags.version())
+        asked = Asked(rule, places_wanted(n, record), record, tagging)
+        reading, choice, items = Reading([], [basket], now.items), Choice("cache", [], 0, [], True), list[str]()
         if basket:
             spec = basket_spec(basket, record)
-            choice, items = await self._basket(spec, reading, rule, record, n), spec.items
-        [(source, shown, left_out)] = await self._shown([choice], reading, rule, record, n)
+            choice, items = await self._basket(spec, reading, asked), spec.items
+        [(source, shown, left_out)] = await self._shown([choice], reading, asked)
         return BasketAnswer(items, record.generation, source, shown, choice.unknown, left_out)
 
-    async def _basket(self, spec: BasketSpec, reading: Reading, rule: "Rule", record: Record, n: int) -> Choice:
-        wanted = BasketSpec(spec.items, spec.generation, spec.ordered, rule.job)
-        result, filtered = await asyncio.gather(
+    async def _basket(self, spec: BasketSpec, reading: Reading, asked: Asked) -> Choice:
+        wanted = BasketSpec(spec.items, spec.generation, spec.ordered, asked.rule.job)
+        result, (filtered, _) = await asyncio.gather(
             self._results.read_basket(spec), self._results.read_fresh_filtered([wanted])
         )
-        [choice] = await self._choose(reading._replace(results=[result]), filtered, rule, record, n)
+        [choice] = await self._choose(reading._replace(results=[result]), filtered, asked)
         if not choice.suffices:
             computed = await self._asking.filtered_basket(wanted)
-            [choice] = await self._choose(reading._replace(results=[None]), [computed], rule, record, n)
+            [choice] = await self._choose(reading._replace(results=[None]), [computed], asked)
         return choice
 
     async def _read(
-        self, users: Sequence[str], wanted: Filter, record: Record | None
-    ) -> tuple[Record, Reading, Sequence[FilteredResult | None]]:
-        """A generation's record, users' lists and those with the filter: one round trip if the pointer is kept."""
-        results = self._results
+        self, users: Sequence[str], n: int | None, rule: "Rule", record: Record | None
+    ) -> tuple[Asked, Reading, Sequence[FilteredResult | None]]:
+        """Users' lists and those with the filter: one round trip if the pointer is kept."""
+        results, guess = self._results, record or self._results.kept_record
         if record is not None:
-            reading, found = await asyncio.gather(
-                results.read_shown(record.generation, users), self._read_filtered(users, wanted, record)
+            now = record
+            reading, (filtered, tagging) = await asyncio.gather(
+                results.read_shown(record.generation, users), self._read_filtered(users, rule, record)
             )
-            return record, reading, found
-        guess = results.kept_record
-        if guess is None:
+        elif guess is None:
             now, reading = await results.read_current(users)
+            filtered, tagging = await self._read_filtered(users, rule, now)
         else:
-            (now, reading), found = await asyncio.gather(
-                results.read_current(users), self._read_filtered(users, wanted, guess)
+            (now, reading), (filtered, tagging) = await asyncio.gather(
+                results.read_current(users), self._read_filtered(users, rule, guess)
             )
-        if guess is None or now.generation != guess.generation:
-            found = await self._read_filtered(users, wanted, now)
-        return now, reading, found
+            if now.generation != guess.generation:
+                filtered, tagging = await self._read_filtered(users, rule, now)
+        return Asked(rule, places_wanted(n, now), now, tagging), reading, filtered
 
     async def _read_filtered(
-        self, users: Sequence[str], wanted: Filter, record: Record
-    ) -> Sequence[FilteredResult | None]:
-        specs = [UserSpec(user, record.generation, wanted) for user in users]
+        self, users: Sequence[str], rule: "Rule", record: Record
+    ) -> tuple[Sequence[FilteredResult | None], bytes]:
+        specs = [UserSpec(user, record.generation, rule.job) for user in users]
         return await self._results.read_fresh_filtered(specs)
 
-    async def _choose(
-        self, reading: Reading, filtered: Sequence[Result | None], rule: "Rule", record: Record, n: int
-    ) -> list[Choice]:
+    async def _choose(self, reading: Reading, filtered: Sequence[Result | None], asked: Asked) -> list[Choice]:
         """For each result what passes of the one with the filter, or else of the other one."""
         results = [own if found is None else found for own, found in zip(reading.results, filtered, strict=True)]
         reading = reading._replace(results=results)
         visible = [reading.visible(at) for at in range(len(results))]
-        judged = [places for places, found in zip(visible, filtered, strict=True) if found is None or rule.caps]
-        shown = chain.from_iterable(places[:n] for places in visible)
-        tags, _ = await asyncio.gather(
-            self._tags([place.item for places in judged for place in places], rule, record),
-            # With the tags, so that they need no further round trip.
-            self._titles(chain(shown, *judged), record),
-        )
+        judged = [places for places, found in zip(visible, filtered, strict=True) if found is None or asked.rule.caps]
+        tags = await self._tags([place.item for places in judged for place in places], asked, chain(*visible))
         return [
-            _choice(result, found is not None, places, rule, tags, record, n)
+            _choice(result, found is not None, places, tags, asked)
             for result, found, places in zip(results, filtered, visible, strict=True)
         ]
 
-    async def _shown(
-        self, chosen: Sequence[Choice], reading: Reading, rule: "Rule", record: Record, n: int
-    ) -> list[Shown]:
-        """The first `n` places with titles; of a list for all users where there are none."""
+    async def _shown(self, chosen: Sequence[Choice], reading: Reading, asked: Asked) -> list[Shown]:
+        """The first places with titles; of a list for all users where there are none."""
+        n, snapshot = asked.n, asked.record.snapshot
         is_whole = all(choice.places for choice in chosen)
-        fallback = [] if is_whole else await self._for_all(rule, reading.hidden, record)
-        titles = await self._titles(chain.from_iterable(choice.places[:n] for choice in chosen), record)
+        fallback = [] if is_whole else await self._for_all(reading.hidden, asked)
+        titles = await self._titles(chain.from_iterable(choice.places[:n] for choice in chosen), asked)
         common = list(dict.fromkeys(item for _, items, _ in fallback for item in items))
-        titles_for_all = await self._results.titles(record.snapshot, common)
+        titles_for_all = await self._results.titles(snapshot, common) if common else {}
         lists: list[Shown] = []
         for choice, left in zip(chosen, reading.left, strict=True):
             if choice.places:
@@ -165,28 +164,33 @@ class Filtering:
             lists.append((name, entries, left_out))
         return lists
 
-    async def _for_all(self, rule: "Rule", hidden: Collection[str], record: Record) -> list[tuple[str, list[str], int]]:
+    async def _for_all(self, hidden: Collection[str], asked: Asked) -> list[tuple[str, list[str], int]]:
         """What passes of the lists for all users, and how much does not: that of a single tag, and the fallback."""
+        rule, record = asked.rule, asked.record
         names = [f"{POPULAR}:{tag}" for tag in rule.only] if len(rule.only) == 1 else []
         names = list(dict.fromkeys((*names, *self._results.chain, POPULAR)))
         lists = await self._results.named_lists.read(record.snapshot, names)
         found = [items or (record.popular if name == POPULAR else []) for name, items in zip(names, lists, strict=True)]
-        tags = await self._tags(list(chain.from_iterable(found)), rule, record)
+        tags = await self._tags(list(chain.from_iterable(found)), asked, ())
         passing = [rule.passing((item for item in items if item not in hidden), str, tags) for items in found]
         out = [len(items) - len(some) for items, some in zip(found, passing, strict=True)]
         return list(zip(names, passing, out, strict=True))
 
-    async def _tags(self, items: Sequence[str], rule: "Rule", record: Record) -> Tagged:
-        """The tags of items now, if the filter needs them."""
-        if not (rule.only or rule.without or rule.caps):
+    async def _tags(self, items: Sequence[str], asked: Asked, shown: Iterable[ScoredItem]) -> Tagged:
+        """The tags of items now, if the filter needs them; with them come the titles of `shown` places."""
+        if not (asked.rule.only or asked.rule.without or asked.rule.caps):
             return {}
-        items = list(dict.fromkeys(items))
-        found = await self._results.tags.read(record.snapshot, items)
-        return {item: tags for item, (tags, _) in zip(items, found, strict=True)}
+        snapshot, kept = asked.record.snapshot, self._results.kept_tags(asked.record.snapshot, asked.tagging)
+        if all(item in kept for item in items):
+            return kept
+        tags, _ = await asyncio.gather(
+            self._results.read_tags(snapshot, asked.tagging, items), self._titles(shown, asked)
+        )
+        return tags
 
-    async def _titles(self, shown: Iterable[ScoredItem], record: Record) -> Mapping[str, str]:
+    async def _titles(self, shown: Iterable[ScoredItem], asked: Asked) -> Mapping[str, str]:
         items = dict.fromkeys(text for place in shown for text in (place.item, place.because))
-        return await self._results.titles(record.snapshot, list(items))
+        return await self._results.titles(asked.record.snapshot, list(items))
 
 
 class Rule:
@@ -221,29 +225,27 @@ def _choice(
     result: Result | BasketResult | None,
     is_filtered: bool,
     visible: Sequence[ScoredItem],
-    rule: Rule,
     tags: Tagged,
-    record: Record,
-    n: int,
+    asked: Asked,
 ) -> Choice:
     """What passes of the visible places of a result, with the filter or without it."""
     source = "filtered" if is_filtered else "cache"
     if result is None:
         return Choice(source, [], 0, [], False)
-    most, places = record.places, visible
+    rule, most, places = asked.rule, asked.record.places, visible
     if is_filtered:
         most = max(most, rule.job.pool) if rule.job.long else most
     if rule.caps or not is_filtered:
         places = rule.passing(visible, lambda place: place.item, tags)
     # A list with fewer places than there may be has all candidates. Another job would only leave out what is hidden.
-    suffices = len(places) >= n or len(result.items) < most or (is_filtered and len(visible) == len(result.items))
+    suffices = len(places) >= asked.n or len(result.items) < most or (is_filtered and len(visible) == len(result.items))
     if rule.job.diversity and not is_filtered:
         suffices = not result.items
     return Choice(source, [*places], len(result.items) - len(places), result.unknown, suffices)
 
 
-def _answers(users: Sequence[str], chosen: Sequence[Choice], shown: Sequence[Shown], record: Record) -> list[Answer]:
+def _answers(users: Sequence[str], chosen: Sequence[Choice], shown: Sequence[Shown], asked: Asked) -> list[Answer]:
     return [
-        Answer(user, record.generation, *of_user, choice.unknown)
+        Answer(user, asked.record.generation, *of_user, choice.unknown)
         for user, choice, of_user in zip(users, chosen, shown, strict=True)
     ]

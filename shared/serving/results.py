@@ -208,6 +208,10 @@ class Results:
 
     async def _sliced(self, command: str, names: Sequence[str], key: Sequence[str] = ()) -> list[bytes | None]:
         """The values of names, with a command for each slice of them; all are sent at once."""
+        if 0 < len(names) <= SLICE:
+            # Without a task.
+            found: list[bytes | None] = await self._values.read(command, *key, *names)
+            return found
         slices = (names[start : start + SLICE] for start in range(0, len(names), SLICE))
         answers = await asyncio.gather(*(self._values.read(command, *key, *some) for some in slices))
         return list(chain.from_iterable(answers))
@@ -230,28 +234,40 @@ class Results:
     async def read_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
         """Read filtered lists; an invalid one is quarantined and counts as a miss."""
         names = [self.filtered_key(spec) for spec in specs]
-        values = await self._sliced("MGET", names)
+        return await self._decode_filtered(names, await self._sliced("MGET", names))
+
+    async def _decode_filtered(
+        self, names: Sequence[str], values: Sequence[bytes | None]
+    ) -> list[FilteredResult | None]:
         found: list[FilteredResult | None] = []
         for name, data in zip(names, values, strict=True):
             result = await self._values.decode(FILTERED, "filtered list", name, name, data)
             found.append(result)
         return found
 
-    async def read_fresh_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
+    async def read_fresh_filtered(
+        self, specs: Sequence[UserSpec | BasketSpec]
+    ) -> tuple[list[FilteredResult | None], bytes]:
         """The same, of those that are as a job would make them now, in one round trip; None for the others.
 
         A list that holds items that were hidden since then counts as fresh.
+
+        Returns:
+            The lists, and the version of the live tags.
         """
         users = [spec.user if isinstance(spec, UserSpec) else "" for spec in specs]
-        found, recents, tagging = await asyncio.gather(
-            self.read_filtered(specs), self._sliced("HMGET", users, [self.keys.recent_versions]), self.tags.version()
+        names = [self.filtered_key(spec) for spec in specs]
+        values, recents = await asyncio.gather(
+            self._sliced("MGET", [*names, self.keys.tagging_version]),
+            self._sliced("HMGET", users, [self.keys.recent_versions]),
         )
+        found, tagging = await self._decode_filtered(names, values[:-1]), values[-1] or b""
         fresh: list[FilteredResult | None] = []
         for spec, result, recent in zip(specs, found, recents, strict=True):
             tagged = tagging if spec.filter and spec.filter.reads_tags else b""
             versions = [(version or b"").decode(errors="replace") for version in (recent, tagged)]
             fresh.append(result if result and [result.recent, result.tagging] == versions else None)
-        return fresh
+        return fresh, tagging
 
     async def read_basket(self, spec: BasketSpec) -> BasketResult | None:
         """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""

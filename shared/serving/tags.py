@@ -61,6 +61,10 @@ class Tags:
         """The fields of a hash, if there is one, a slice at a time; all are asked for at once."""
         if key is None:
             return [None] * len(items)
+        if len(items) <= SLICE:
+            # Without a task.
+            found: list[bytes | None] = await self._read("HMGET", key, *items)
+            return found
         slices = (items[start : start + SLICE] for start in range(0, len(items), SLICE))
         answers = await asyncio.gather(*(self._read("HMGET", key, *some) for some in slices))
         return [value for values in answers for value in values]
