@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from reckoner.shared.event_types import EventType, EventTypes, parse_event_types
     from reckoner.shared.flows.heartbeats import LiveWorker
+    from reckoner.shared.serving.impressions import Rotation
     from reckoner.shared.serving.results import Answer, Entry
     from reckoner.shared.store.model_config import ModelConfig
 
@@ -90,6 +91,7 @@ __all__ = [
     "ReckonerError",
     "Recorded",
     "RedisUnavailableError",
+    "Rotation",
     "RunReport",
     "Similar",
     "Status",
@@ -107,6 +109,7 @@ __all__ = [
 _HOMES = (
     "reckoner.shared.errors",
     "reckoner.shared.serving.results",
+    "reckoner.shared.serving.impressions",
     "reckoner.producer.client.answers",
     "reckoner.producer.client.operator",
     "reckoner.producer.client.reckoner",

@@ -139,6 +139,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             le=1_000_000_000,
         ),
     ] = MAX_EVENTS
+    rotation: Annotated[
+        float,
+        Meta(
+            description="By how much an item's score counts less for each time that it was shown and not taken, as a "
+            "share; see impressions. 0 switches rotation off.",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
     stop_s: Annotated[
         float,
         Meta(

@@ -95,6 +95,7 @@ def connect_blocking() -> "SyncReckoner":
 
 def _options(settings: "Settings") -> dict[str, Any]:
     from reckoner.shared.event_types import parse_event_types
+    from reckoner.shared.serving.impressions import Rotation
 
     return {
         "prefix": settings.prefix,
@@ -103,6 +104,7 @@ def _options(settings: "Settings") -> dict[str, Any]:
         "fallback": settings.fallback,
         "event_types": parse_event_types(settings.event_types),
         "max_events": settings.max_events,
+        "rotation": Rotation(settings.rotation) if settings.rotation else None,
     }
 
 

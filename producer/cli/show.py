@@ -45,6 +45,8 @@ class Shown:
     """The items that are hidden from the user."""
     withheld: list[tuple[int, str, str]]
     """Rank, item and reason of the places that are not shown to the user now."""
+    impressions: dict[str, float]
+    """How often items were shown to the user, as it counts for rotation now."""
     titles: dict[str, str]
     """The titles of the items above."""
 
@@ -85,7 +87,9 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: 
     recent, hides = await reckoner.recent(user), await reckoner.hidden_for(user)
     history = await _history(reckoner, record, user, places, is_known=bool(recent or hides))
     results = reckoner.results
-    now = await results.read_shown(record.generation, [user])
+    now, impressions = await results.read_shown(record.generation, [user]), await reckoner.impressions(user)
+    if reckoner.rotation is not None:
+        now = reckoner.rotation.rotated(now, [impressions])
     [(source, items, left_out)] = await results.lists(now, places, record)
     keys = reckoner.keys
     pointed = await results.generations.follow(keys.previous if generation is None else keys.current)
@@ -113,6 +117,7 @@ async def _look(reckoner: "OpenReckoner", user: str, n: int | None, generation: 
         recent,
         hides,
         withheld,
+        impressions,
         await results.titles(record.snapshot, list(dict.fromkeys(others))),
     )
 
@@ -164,6 +169,7 @@ def _as_object(shown: Shown) -> dict[str, Any]:
         "recent": [asdict(event) | {"title": shown.titles.get(event.item)} for event in shown.recent],
         "hidden": shown.hidden,
         "withheld": [{"item": item, "rank": rank, "why": why} for rank, item, why in shown.withheld],
+        "impressions": shown.impressions,
         "left": [{"item": item, "title": title, "before": rank} for rank, item, title in shown.left],
     }
 
@@ -191,7 +197,7 @@ def _print(shown: Shown) -> None:
     else:
         print_line(f"Their list in generation {shown.generation}, {_compared_with(shown)}")
     print_nonempty_columns(
-        ("", "item", "score", "because", "before"),
+        ("", "item", "score", "because", "before", "shown"),
         [
             (
                 str(rank),
@@ -199,10 +205,11 @@ def _print(shown: Shown) -> None:
                 "" if entry.score is None else f"{entry.score:.4f}",
                 entry.because_title or entry.because or "",
                 "" if shown.before is None or shown.source != "cache" else str(shown.rank_before(entry.item) or "new"),
+                f"{shown.impressions[entry.item]:.2g}" if entry.item in shown.impressions else "",
             )
             for rank, entry in enumerate(shown.items, 1)
         ],
-        numbers=("", "score", "before"),
+        numbers=("", "score", "before", "shown"),
     )
     if shown.withheld:
         print_line("")

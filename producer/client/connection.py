@@ -20,6 +20,7 @@ from reckoner.shared.redis.connections import check, connect
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.multiplexed import MultiplexedConnection
 from reckoner.shared.serving.events import Events
+from reckoner.shared.serving.impressions import Impressions, Rotation
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,6 +38,7 @@ class Client:
         fallback: Sequence[str],
         event_types: EventTypes,
         max_events: int,
+        rotation: Rotation | None,
     ) -> None:
         self.keys = Keys(prefix)
         self.redis: Redis = connect(url, max_connections=1)
@@ -55,7 +57,9 @@ class Client:
         self.events = Events(self.redis, self.keys, first_look_s, max_events)
         # An event that is sent again would count twice.
         recording = Events(cast("Redis", self._reading.once), self.keys, first_look_s, max_events)
-        self.recording = Recording(recording, self.results, event_types, max_events, max_queued)
+        self.rotates = rotation is not None
+        self.impressions = Impressions(cast("Redis", self._reading), self.keys, rotation or Rotation())
+        self.recording = Recording(recording, self.impressions, self.results, event_types, max_events, max_queued)
         self.deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
 

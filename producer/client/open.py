@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reckoner.shared.flows.runs import Runs
     from reckoner.shared.redis.keys import Keys
     from reckoner.shared.serving.events import Events
+    from reckoner.shared.serving.impressions import Impressions
     from reckoner.shared.serving.results import Answer
     from reckoner.shared.wire.filters import Filter
     from reckoner.shared.wire.shapes import Record
@@ -51,6 +52,11 @@ class OpenReckoner(Reckoner):
     def events(self) -> "Events":
         """The recorded events."""
         return self._client.events
+
+    @property
+    def rotation(self) -> "Impressions | None":
+        """The impressions by which lists rotate, None if they do not."""
+        return self._client.impressions if self._client.rotates else None
 
     @property
     def asking(self) -> "Asking":

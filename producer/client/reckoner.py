@@ -51,6 +51,7 @@ from reckoner.shared.event_types import EventTypes
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.ids import require_id
 from reckoner.shared.list_names import POPULAR, require_fallback
+from reckoner.shared.serving.impressions import Rotation
 from reckoner.shared.serving.results import Answer, Reading
 from reckoner.shared.wire.filters import Filter, filter_of
 from reckoner.shared.wire.shapes import MAX_ITEMS, BasketResult, Lane, Record, Result
@@ -82,6 +83,8 @@ class Reckoner:
     `record` knows the given `event_types`; see `parse_event_types`. Redis holds at most `max_events` events that no
     live list counts.
 
+    With a `rotation`, what was shown and not taken goes down: record it as events of the type `impression`.
+
     `operator` has the calls of operators: fits, runs, status, lanes, workers.
     """
 
@@ -95,9 +98,10 @@ class Reckoner:
         fallback: str = POPULAR,
         event_types: EventTypes = BUILT_IN_TYPES,
         max_events: int = MAX_EVENTS,
+        rotation: Rotation | None = None,
     ) -> None:
         chain = require_fallback(fallback)
-        self._client = Client(url, prefix, first_look_s, max_queued, chain, event_types, max_events)
+        self._client = Client(url, prefix, first_look_s, max_queued, chain, event_types, max_events, rotation)
 
     async def __aenter__(self) -> Self:
         await self._client.open()
@@ -316,7 +320,22 @@ class Reckoner:
         left = dict(zip(users, reading.left, strict=True))
         done = [user for user in users if user not in failed]
         reading = Reading([found[user] for user in done], [left[user] for user in done], reading.hidden)
+        if self._client.rotates:
+            reading = await self._rotated(done, reading)
         return await results.complete(done, reading, n, record), failed
+
+    async def _rotated(self, users: Sequence[str], reading: Reading) -> Reading:
+        impressions = self._client.impressions
+        return impressions.rotated(reading, await impressions.counts(users)) if users else reading
+
+    @translates_redis_errors
+    async def impressions(self, user: str, *, timeout: float | None = ASK_S) -> dict[str, float]:
+        """How often items were shown to a user, as it counts for the rotation now.
+
+        Raises:
+            UsageError: the user's id is invalid (`require_id`).
+        """
+        return (await self._client.impressions.counts([require_id("user", user)]))[0]
 
     @translates_redis_errors
     async def recommend_for(
@@ -624,6 +643,8 @@ class Reckoner:
             return (await self._client.filtering.read([user], n, wanted))[0]
         results = self._client.results
         record, found = await results.read_current([user])
+        if self._client.rotates:
+            found = await self._rotated([user], found)
         return (await results.complete([user], found, places_wanted(n, record), record))[0]
 
     @translates_redis_errors
@@ -668,6 +689,8 @@ class Reckoner:
             return await self._client.filtering.read(users, n, wanted)
         results = self._client.results
         record, found = await results.read_current(users)
+        if self._client.rotates:
+            found = await self._rotated(users, found)
         return await results.complete(users, found, places_wanted(n, record), record)
 
     @translates_redis_errors

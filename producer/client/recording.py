@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reckoner.producer.client.caching import CachingResults
     from reckoner.shared.serving.events import Events
     from reckoner.shared.serving.events import Recorded as Outcome
+    from reckoner.shared.serving.impressions import Impressions
 
 # Slices that are under way at once, about a megabyte.
 SLICES_AT_ONCE = 10
@@ -58,13 +59,30 @@ class Recorded(msgspec.Struct, frozen=True):
     """Whether it was refused only because Redis holds too many events: record it again after the next import."""
 
 
+# An item was shown to a user. It is no interaction: it counts in no list, and is only for rotation.
+IMPRESSION = "impression"
+RECORDED = Recorded("recorded")
+
+
+class _Shown(NamedTuple):
+    user: str
+    item: str
+
+
 class Recording:
     """Records events over a client's connections; their types are `types`."""
 
     def __init__(
-        self, events: "Events", results: "CachingResults", types: EventTypes, most_events: int, most_queued: int | None
+        self,
+        events: "Events",
+        impressions: "Impressions",
+        results: "CachingResults",
+        types: EventTypes,
+        most_events: int,
+        most_queued: int | None,
     ) -> None:
         self._events = events
+        self._impressions = impressions
         self._results = results
         self._types = types
         self._most_events = most_events
@@ -73,8 +91,23 @@ class Recording:
     async def record(self, events: Iterable[Event]) -> list[Recorded]:
         """Record events in their order; returns what became of each."""
         checked = [self._checked(event) for event in events]
+        await self._note_shown([event for event in checked if isinstance(event, _Shown)])
         outcomes = iter(await self._record([event for event in checked if isinstance(event, UserEvent)]))
-        return [each if isinstance(each, Recorded) else self._answer(next(outcomes)) for each in checked]
+        return [
+            each
+            if isinstance(each, Recorded)
+            else RECORDED
+            if isinstance(each, _Shown)
+            else self._answer(next(outcomes))
+            for each in checked
+        ]
+
+    async def _note_shown(self, shown: "Sequence[_Shown]") -> None:
+        items = dict[str, list[str]]()
+        for user, item in shown:
+            items.setdefault(user, []).append(item)
+        for user, some in items.items():
+            await self._impressions.note(user, some)
 
     async def _record(self, events: Sequence[UserEvent]) -> "list[Outcome]":
         """Record events in slices."""
@@ -121,12 +154,14 @@ class Recording:
             )
         return Recorded(outcome)
 
-    def _checked(self, event: Event) -> UserEvent | Recorded:
+    def _checked(self, event: Event) -> "UserEvent | Recorded | _Shown":
         try:
             require_id("user", event.user)
             require_id("item", event.item)
             if event.id:
                 require_id("event", event.id)
+            if event.type == IMPRESSION:
+                return _Shown(event.user, event.item)
             return UserEvent(event.user, self._stored(event), event.id)
         except UsageError as error:
             return Recorded("refused", str(error))

@@ -28,6 +28,7 @@ from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
 from reckoner.shared.event_types import EventTypes
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.list_names import POPULAR
+from reckoner.shared.serving.impressions import Rotation
 from reckoner.shared.serving.results import Answer
 from reckoner.shared.wire.shapes import Lane
 
@@ -54,6 +55,7 @@ class SyncReckoner:
         fallback: str = POPULAR,
         event_types: EventTypes = BUILT_IN_TYPES,
         max_events: int = MAX_EVENTS,
+        rotation: Rotation | None = None,
     ) -> None:
         self._background = Background(
             partial(
@@ -65,6 +67,7 @@ class SyncReckoner:
                 fallback=fallback,
                 event_types=event_types,
                 max_events=max_events,
+                rotation=rotation,
             )
         )
 
@@ -206,6 +209,14 @@ class SyncReckoner:
                 fresh=fresh,
             )
         )
+
+    def impressions(self, user: str, *, timeout: float | None = ASK_S) -> dict[str, float]:
+        """How often items were shown to a user, as it counts for the rotation now.
+
+        Raises:
+            UsageError: the user's id is invalid (`require_id`).
+        """
+        return self._background.run(lambda client: client.impressions(user, timeout=timeout))
 
     def recommend_for(
         self,

@@ -33,6 +33,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
 | `p:stale` | sorted set, users whose lists are old by then | record, hide_for, finish, promote | until it is made |
+| `p:shown:USER` | hash, item to its impressions | impress | twenty buckets of time |
 | `p:hidden` | sorted set, hidden item by until, ms | hide, replace_hidden | for ever, until it is undone or over |
 | `p:hidden:version` | string, how often that has changed | hide, replace_hidden | for ever |
 | `p:hidden:new:ID` | sorted set, what is to be hidden | the client; renamed by replace_hidden | ten minutes |
@@ -436,6 +437,10 @@ class Keys:
     def refreshed(self, user: str) -> str:
         """The mark of a user whose list was just computed again for an event."""
         return self._name("refreshed", user)
+
+    def shown(self, user: str) -> str:
+        """What was shown to a user lately."""
+        return self._name("shown", user)
 
     @property
     def hidden(self) -> str:

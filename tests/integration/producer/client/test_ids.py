@@ -43,6 +43,7 @@ CALLS: dict[str, Call] = {
     "hide, user": lambda reckoner, text: reckoner.hide(text, "i"),
     "hide_items": lambda reckoner, text: reckoner.hide_items(["i", text]),
     "history": lambda reckoner, text: reckoner.history(text),
+    "impressions": lambda reckoner, text: reckoner.impressions(text),
     "merge": lambda reckoner, text: reckoner.merge("u", text),
     "recent": lambda reckoner, text: reckoner.recent(text),
     "record": lambda reckoner, text: reckoner.record("u", text),

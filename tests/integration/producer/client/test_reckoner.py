@@ -22,7 +22,7 @@ ITEMS = [f"item {i:02d}" for i in range(20)]
 USERS = [f"user {i}" for i in range(1200)]
 CALLS = {
     *("list_names", "live_tags", "named_list", "reset_tags", "tag", "tags"),
-    *("hidden_for", "hidden_items", "hide", "hide_items", "merge", "recent", "record", "record_many"),
+    *("hidden_for", "hidden_items", "impressions", "hide", "hide_items", "merge", "recent", "record", "record_many"),
     *("set_hidden_items", "unhide", "unhide_items"),
     "aclose", "cancel", "enqueue", "enqueue_for", "enqueue_many", "follow", "generation", "get", "get_many", "history",
     "job", "operator", "recommend", "recommend_for", "recommend_many", "similar", "wait",

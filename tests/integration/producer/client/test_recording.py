@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reckoner import Event, EventRefusedError, HistoryTooLongError, Recorded, UsageError, parse_event_types
+from reckoner import Event, EventRefusedError, HistoryTooLongError, Recorded, Rotation, UsageError, parse_event_types
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import MOST_RECENT
@@ -141,6 +141,27 @@ async def test_hidden_items_are_shown_to_nobody(reckoner: OpenReckoner, generati
     assert mine not in await shown(reckoner, "Ada")
     assert await reckoner.unhide("Ada", mine) == 1
     assert mine in await shown(reckoner, "Ada")
+
+
+async def test_what_was_shown_goes_down_if_lists_rotate(
+    redis_url: str, prefix: str, generation: Generation, reckoner: OpenReckoner
+) -> None:
+    """From the next bucket of time on, for readers that ask for it; an impression is no event."""
+    first = [entry.item for entry in (await reckoner.recommend("Ada", LIST_LENGTH)).items]
+    await reckoner.record_many([Event("Ada", first[0], "impression")] * 3)
+    assert await reckoner.recent("Ada") == []
+    assert await shown(reckoner, "Ada") == first
+    async with OpenReckoner(redis_url, prefix=prefix, rotation=Rotation(0.9, bucket_s=1)) as rotating:
+        await rotating.record_many([Event("Ada", first[0], "impression")] * 3)
+
+        async def has_turned() -> bool:
+            await rotating.record("Ada", first[0], type="impression")
+            return (await rotating.get("Ada", LIST_LENGTH)).items[-1].item == first[0]
+
+        await eventually(has_turned)
+        assert {*await shown(rotating, "Ada")} == {*first}
+        assert (await rotating.impressions("Ada"))[first[0]] > 1
+    assert await shown(reckoner, "Ada") == first
 
 
 async def test_a_flip_between_two_reads_of_the_pointer_loses_no_event(

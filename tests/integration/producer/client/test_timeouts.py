@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "hide": ("u", "i"),
     "hide_items": (["i"],),
     "history": ("u",),
+    "impressions": ("u",),
     "job": ("job",),
     "merge": ("visitor", "u"),
     "named_list": ("popular",),

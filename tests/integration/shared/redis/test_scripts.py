@@ -17,6 +17,7 @@ from reckoner.shared.redis.keys import job_key, leases_key, paused_key
 from reckoner.shared.redis.scripts import Script, ask, call, load_script
 from reckoner.shared.serving.events import UserEvent
 from reckoner.shared.serving.history import Entry
+from reckoner.shared.serving.impressions import Impressions, Rotation
 from reckoner.shared.serving.tags import Tags
 from reckoner.shared.settings import Settings
 from reckoner.shared.wire.jobs import Chunk, Split
@@ -258,6 +259,10 @@ async def record_events(hand: Hand) -> None:
     await events.move("visitor", "user:1")
     await hand.deliver_all()
     await events.trim(await events.last())
+    impressions = Impressions(hand.redis, hand.runtime.keys, Rotation())
+    await impressions.note("Ada", ["item 01", "item 02"])
+    await impressions.note("Ada", ["item 02"])
+    await impressions.counts(["Ada", "user:1"])
     hidden = hand.runtime.results.hidden
     await hidden.hide(["item 02", "item 03"])
     await hidden.show(["item 03"])
@@ -346,7 +351,7 @@ async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
     assert passed | refused == NAMES
     assert refused == {
         *("adopt", "begin_night", "create", "describe", "enqueue", "partial", "plan", "start"),
-        *("record", "hide_for", "hide"),
+        *("record", "hide_for", "hide", "impress"),
     }
     hand.close()
     await redis.aclose()
