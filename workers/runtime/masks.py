@@ -1,8 +1,8 @@
 """Masks: the items of a snapshot that lists leave out, in the store as a part, so that all tasks of a job agree."""
 
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -79,7 +79,7 @@ class Masks:
         if not record.mask:
             return None
         key = snapshot.id, record.mask
-        if key in self._names and time.monotonic() < self._names[key][1]:
+        if key in self._names and monotonic() < self._names[key][1]:
             return self._names[key][0]
         items = await self._hidden.mask_items(record.mask)
         if not items:
@@ -104,7 +104,7 @@ class Masks:
     ) -> str | None:
         """The part with these items and those of `more`, bool[I], which is kept under a key."""
         known, until = self._names.get((snapshot.id, key), (None, 0.0))
-        if time.monotonic() < until:
+        if monotonic() < until:
             return known
 
         def put() -> tuple[str | None, NDArray[np.uint8]]:
@@ -112,7 +112,7 @@ class Masks:
             mask[[index for item in items if (index := snapshot.items.find(item)) is not None]] = True
             return (self._store.put_part(np.packbits(mask).tobytes()) if mask.any() else None), mask.view(np.uint8)
 
-        until = time.monotonic() + NAMED_S
+        until = monotonic() + NAMED_S
         name, mask = await self._in_store(put)
         _keep(self._names, (snapshot.id, key), (name, until), MOST_NAMES)
         if name is not None:
