@@ -9,9 +9,12 @@ import reckoner.shared.redis.keys as key_names
 from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.runs import Runs
-from reckoner.shared.wire.shapes import BasketSpec, UserSpec
+from reckoner.shared.serving.events import Events, parse_mark
+from reckoner.shared.serving.results import Results
+from reckoner.shared.wire.shapes import EVENT, BasketSpec, UserSpec
 from tests.chaos import Chaos
 from tests.load import UNFITTED
+from tests.plain_model import PlainEvent, PlainShop
 
 # Allowed reasons when workers die or stall and partials are lost.
 REASONS = (
@@ -72,6 +75,7 @@ async def check(chaos: Chaos) -> str:
     Raises:
         AssertionError: an invariant is broken.
     """
+    await _check_events(chaos)
     names = [name.decode() async for name in chaos.redis.scan_iter(count=10_000)]
     await _check_keys(chaos, names)
     flows = await _check_flows(chaos, names)
@@ -107,6 +111,8 @@ async def check(chaos: Chaos) -> str:
 async def _check_keys(chaos: Chaos, names: list[str]) -> None:
     """Every key is in the table, with its type and its life."""
     rules, for_ever = list(table(chaos.keys.prefix)), await chaos.system.keys_that_may_stay()
+    for user in chaos.truths.shoppers:
+        for_ever |= {chaos.keys.recent(user), chaos.keys.left(user), chaos.keys.hides(user)}
     if chaos.unfitted:
         # An unnamed generation's record is deleted with its lists, when all pointers are whole again.
         for_ever |= {chaos.keys.record(name.decode()) for name in await chaos.ask("HKEYS", chaos.keys.generations)}
@@ -187,31 +193,102 @@ async def _named_now(chaos: Chaos) -> set[str]:
     return {value.decode(errors="replace") for value in values if value}
 
 
+async def _check_events(chaos: Chaos) -> None:
+    """Each acknowledged event is there once, in the stream and for its user, and the users' lists count it."""
+    keys, truths, load = chaos.keys, chaos.truths, chaos.load
+    stream = [
+        (parse_mark(at.decode()), fields[b"user"].decode(), EVENT.decode(fields[b"event"]))
+        for at, fields in await chaos.ask("XRANGE", keys.event_stream, "-", "+")
+    ]
+    found = {event.time_ms or 0: (user, event.item, event.type) for _, user, event in stream}
+    assert len(found) == len(stream), "an event is there twice"
+    assert found.items() <= load.recorded.items()
+    assert chaos.lossy or found.keys() == load.recorded.keys(), "an event was lost"
+    load.recorded = found
+    events = Events(chaos.redis, keys, 1.0, 0)
+    histories = {recent.user: recent async for recent in events.all_recent()}
+    hides = {(user, item) for user, recent in histories.items() for item in recent.hides}
+    assert hides <= load.hides
+    assert chaos.lossy or hides == load.hides, "a hidden item was lost"
+    load.hides = hides
+    shop = PlainShop("last", truths.snapshot, truths.counted)
+    for mark, user, event in stream:
+        shop.stream.append(PlainEvent(mark, user, event.item, event.role, event.weight, event.time_ms or 0))
+    for user in truths.shoppers:
+        recent = histories.get(user)
+        mine = [(mark, event) for mark, who, event in stream if who == user]
+        assert (recent.events if recent else []) == mine, "a history differs from the stream"
+        shop.hides[user] = set(recent.hides) if recent else set()
+    await _check_shoppers(chaos, shop)
+
+
+async def _check_shoppers(chaos: Chaos, shop: PlainShop) -> None:
+    """The lists of users with events. They may be old if a job was given up or cancelled, or a pointer was gone."""
+    keys, truths, results = chaos.keys, chaos.truths, Results(chaos.redis, chaos.keys)
+    pointer = await results.generations.follow(keys.current)
+    if pointer.record is None:
+        assert chaos.unfitted
+        return
+    base = await truths.base(results, pointer.record.generation)
+
+    async def old() -> list[str]:
+        values = await chaos.ask("MGET", *(keys.result(pointer.named or "", user) for user in truths.shoppers))
+        lists = []
+        for user in truths.shoppers:
+            counted = shop.counted(user, truths.snapshot)
+            counted.left |= shop.hides[user]
+            lists.append(truths.list_of(base, counted))
+        return [
+            user
+            for user, value, expected in zip(truths.shoppers, values, lists, strict=True)
+            if value is not None and value != expected
+        ]
+
+    excused = chaos.cancelled or chaos.lossy or chaos.unfitted or await chaos.ask("EXISTS", keys.dead)
+    users = await old()
+    assert excused or not users, f"lists do not count what was recorded: {users}"
+    if users:
+        operator = chaos.load.operator
+        await operator.insist(lambda: operator.reckoner.recommend_many(users, 1, fresh=True))
+        assert not await old(), "lists that were made anew are not what they have to be"
+    answers = await chaos.load.operator.insist(lambda: chaos.load.operator.reckoner.recommend_many(truths.shoppers, 5))
+    for answer in answers or ():
+        assert not shop.left(answer.user).intersection(entry.item for entry in answer.items), answer
+
+
 async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int:
     """Every cached list equals the reference, and every finished user has one."""
     keys, truths, named = chaos.keys, chaos.truths, await _named(chaos)
-    expected = {
-        keys.result(generation, user): data
-        for generation in truths.generations
-        for user, data in truths.lists[generation].items()
-    }
-    expected |= {
-        keys.basket(generation, items): truths.basket(generation, items)
-        for generation in truths.generations
-        for items in truths.baskets
-    }
     prefixes = tuple(f"{keys.prefix}:{kind}:" for kind in ("rec", "basket"))
     held = [name for name in names if name.startswith(prefixes)]
+    generations = {name.removeprefix(f"{keys.prefix}:").split(":")[1] for name in held}
+    results = Results(chaos.redis, keys)
+    bases = {generation: await truths.base(results, generation) for generation in sorted(generations)}
+    expected = {
+        keys.result(generation, user): truths.lists[base][user]
+        for generation, base in bases.items()
+        for user in truths.steady
+        if base
+    }
+    expected |= {
+        keys.basket(generation, items): truths.basket(base, items)
+        for generation, base in bases.items()
+        for items in truths.baskets
+        if base
+    }
+    unsteady = {keys.result(generation, user) for generation in bases for user in truths.shoppers}
+    # Lists of generations without a record are being deleted.
+    held = [name for name in held if bases[name.removeprefix(f"{keys.prefix}:").split(":")[1]]]
     values = await chaos.ask_all([("GET", name) for name in held])
     for name, value in zip(held, values, strict=True):
         # Lists of an unnamed generation are being deleted.
         gone = value is None and chaos.unfitted
-        assert gone or value == expected.get(name), f"{name} is not what it has to be: {value!r}"
+        assert gone or name in unsteady or value == expected.get(name), f"{name} is not what it has to be: {value!r}"
     for flow in flows:
         if flow.created_ms <= chaos.looked_ms:
             continue
         match flow.state, flow.spec:
-            case "done", UserSpec(user, generation) if user in truths.lists[generation] and generation in named:
+            case "done", UserSpec(user, generation) if user in truths.users and generation in named:
                 assert keys.result(generation, user) in held, flow
             case "done", BasketSpec(items, generation):
                 assert keys.basket(generation, items) in held, flow

@@ -225,7 +225,8 @@ class Chaos:
     async def _nothing_left(self) -> None:
         async def look() -> bool:
             self.load.look()
-            return not await self.ask("EXISTS", *self.queues, *map(leases_key, self.queues), *self.keys.all_live)
+            waiting = *self.queues, *map(leases_key, self.queues), self.keys.stale
+            return not await self.ask("EXISTS", *waiting, *self.keys.all_live)
 
         await eventually(look)
 

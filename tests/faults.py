@@ -8,6 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from tests.chaos import LANES, Chaos, Fault
 from tests.fleet import Post
 from tests.losses import deliver_twice, live, lose_bodies, lose_claims, lose_jobs, lose_partials, some
@@ -140,6 +142,17 @@ async def fill_server(chaos: Chaos, rng: Random) -> str:
     return f"for {lasts_s:.1f} s"
 
 
+async def set_clock_behind(chaos: Chaos, rng: Random) -> str:
+    """Put the last id of the stream of events ahead of the server's clock."""
+    ahead_ms, (seconds, _) = rng.randint(1_000, 3_600_000), await chaos.ask("TIME")
+    try:
+        await chaos.ask("XSETID", chaos.keys.event_stream, f"{int(seconds) * 1000 + ahead_ms}-0")
+    except ResponseError:
+        # It is further ahead, or there is none yet.
+        return ""
+    return f"by {ahead_ms:,} ms"
+
+
 # Connections.
 
 
@@ -263,6 +276,7 @@ FAULTS = (
     Fault("the server is killed", always, kill_server),
     Fault("the server is killed and has lost its last writes", always, kill_server_and_lose),
     Fault("the server is full", always, fill_server),
+    Fault("the server's clock is behind the events", always, set_clock_behind),
     Fault("a worker's connections are cut", always, cut(workers_proxy)),
     Fault("a worker's connections are slow", always, slow(workers_proxy)),
     Fault("a worker's connections lead nowhere", always, lead_nowhere(workers_proxy)),

@@ -6,14 +6,20 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from reckoner.producer.client.reckoner import Reckoner
+from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.client.recording import Event
+from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.errors import FlowFailedError, FlowUnknownError, NothingFittedError, RedisUnavailableError
-from reckoner.shared.serving.generations import generation_id
+from reckoner.shared.serving.generations import base_of, generation_id
+from reckoner.shared.serving.results import Results
 from reckoner.shared.store.model_config import ModelConfig, model_id
+from reckoner.shared.store.snapshots import open_snapshot
 from reckoner.shared.wire.shapes import Options
+from tests.plain_model import PlainUser, plain_users
 from tests.proxies import Proxy
 from tests.system import System
 
@@ -30,6 +36,10 @@ MEAN_PAUSE_S = 0.02
 KNOCK_S = 0.1
 BLOCK_SIZES, WINDOWS = (1, 4, 13, 60), (1, 3, 6, None)
 STRANGERS = ("nobody", "üser 999")
+VISITORS = ("a visitor", "zz: another")
+# Users who do something while the system runs, beside the visitors.
+SHOPPERS = 8
+EVENT_TYPES = ("purchase", "view", "dislike")
 UNFITTED = "asked again since there was no generation"
 
 
@@ -45,6 +55,13 @@ class Truths:
         self._truths: Mapping[str, Truth] = dict(zip(ids, map(system.truth, NEIGHBOURS), strict=True))
         self.lists = {generation: truth.lists(generation) for generation, truth in self._truths.items()}
         self.users = sorted(self.lists[ids[0]])
+        self.shoppers = [*self.users[-SHOPPERS:], *VISITORS]
+        """Whose lists change: see `list_of`."""
+        self.steady = self.users[:-SHOPPERS]
+        """The others."""
+        self.counted = plain_users(open_snapshot(system.store.fetch("snapshots", snapshot)))
+        """What counts for the users without events."""
+        self._bases = {generation: generation for generation in ids}
         self.items = self._truths[ids[0]].items
         self.baskets: dict[tuple[str, ...], None] = {}
         """All requested baskets."""
@@ -53,6 +70,19 @@ class Truths:
     def generations(self) -> list[str]:
         """Their ids."""
         return list(self._truths)
+
+    async def base(self, results: Results, generation: str) -> str:
+        """The generation of the same model whose lists count no events; empty without a record."""
+        if generation not in self._bases:
+            record = await retry_while_away(lambda: results.generations.record(generation))
+            if record is None:
+                return ""
+            self._bases[generation] = base_of(record)
+        return self._bases[generation]
+
+    def list_of(self, base: str, user: PlainUser) -> bytes:
+        """The cached bytes of a user by what counts now."""
+        return self._truths[base].list_of(user)
 
     def basket(self, generation: str, items: Sequence[str]) -> bytes:
         """The cached bytes of a basket."""
@@ -66,7 +96,7 @@ class Truths:
 class Caller:
     """A client that makes one call after another, and retries while Redis is unavailable."""
 
-    def __init__(self, reckoner: Reckoner, counts: Counter[str]) -> None:
+    def __init__(self, reckoner: OpenReckoner, counts: Counter[str]) -> None:
         self.reckoner = reckoner
         self._counts = counts
 
@@ -101,6 +131,11 @@ class Load:
         self.proxies: list[Proxy] = []
         self.asked: set[str] = set()
         """Jobs without a waiting caller."""
+        self.recorded: dict[int, tuple[str, str, str]] = {}
+        """The acknowledged events: user, item and type by their time, of which each has another one."""
+        self.hides: set[tuple[str, str]] = set()
+        """The acknowledged pairs of user and item that is hidden from them."""
+        self._times = count(1)
         self.runs: set[str] = set()
         self.fitted: set[str] = set()
         """Generations fitted since the last check: their lists may have been deleted before."""
@@ -126,7 +161,7 @@ class Load:
         system = self._system
         proxy = await self._stack.enter_async_context(Proxy(system.server.url))
         self.proxies.append(proxy)
-        client = Reckoner(proxy.url, prefix=system.settings.prefix, first_look_s=system.settings.first_look_s)
+        client = OpenReckoner(proxy.url, prefix=system.settings.prefix, first_look_s=system.settings.first_look_s)
         return Caller(await self._stack.enter_async_context(client), self._counts)
 
     def go_on(self) -> None:
@@ -163,27 +198,28 @@ class Load:
         self._busy += 1
 
     async def _click(self, caller: Caller, rng: Random) -> None:
-        kinds = (self._users, self._basket, self._similar, self._enqueue)
+        kinds = (self._users, self._basket, self._similar, self._enqueue, self._shop, self._hide)
         self._busy += 1
         while True:
             await self._turn(rng, MEAN_PAUSE_S)
-            [kind] = rng.choices(kinds, (5, 2, 1, 2))
+            [kind] = rng.choices(kinds, (5, 2, 1, 2, 2, 1))
             await kind(caller, rng)
 
     async def _users(self, caller: Caller, rng: Random) -> None:
-        users = rng.sample([*self._truths.users, *STRANGERS], rng.choice((1, 1, 1, 5)))
+        users = rng.sample([*self._truths.steady, *STRANGERS], rng.choice((1, 1, 1, 5)))
         length = self._system.settings.list_length
         answers = await caller.insist(lambda: caller.reckoner.recommend_many(users, length, fresh=True))
         for user, answer in zip(users, answers or [], strict=bool(answers)):
-            self._compare(self._truths.lists[answer.generation].get(user, b'{"items":[]}'), answer)
+            if base := await self._truths.base(caller.reckoner.results, answer.generation):
+                self._compare(self._truths.lists[base].get(user, b'{"items":[]}'), answer)
 
     async def _basket(self, caller: Caller, rng: Random) -> None:
         items = sorted(rng.sample([*self._truths.items, *STRANGERS], rng.randint(1, 4)), key=str.encode)
         self._truths.baskets[tuple(items)] = None
         length = self._system.settings.list_length
         answer = await caller.insist(lambda: caller.reckoner.recommend_for(items, length))
-        if answer:
-            self._compare(self._truths.basket(answer.generation, items), answer)
+        if answer and (base := await self._truths.base(caller.reckoner.results, answer.generation)):
+            self._compare(self._truths.basket(base, items), answer)
 
     def _compare(self, expected: bytes, answer: Any) -> None:
         places = json.loads(expected)["items"][: self._system.settings.list_length]
@@ -195,14 +231,29 @@ class Load:
     async def _similar(self, caller: Caller, rng: Random) -> None:
         item, n = rng.choice(self._truths.items), rng.randint(1, 10)
         answer = await caller.insist(lambda: caller.reckoner.similar(item, n))
-        if answer:
+        if answer and (base := await self._truths.base(caller.reckoner.results, answer.generation)):
             found = [(neighbour.item, neighbour.similarity) for neighbour in answer.items]
-            assert found == self._truths.neighbours(answer.generation, item)[:n], answer
+            assert found == self._truths.neighbours(base, item)[:n], answer
 
     async def _enqueue(self, caller: Caller, rng: Random) -> None:
         users = rng.sample(self._truths.users, rng.randint(1, 20))
         entries = await caller.insist(lambda: caller.reckoner.enqueue_many(users, fresh=True))
         self.asked.update(entry.job for entry in entries or () if entry.job)
+
+    async def _shop(self, caller: Caller, rng: Random) -> None:
+        some = {
+            next(self._times): (rng.choice(self._truths.shoppers), rng.choice(self._truths.items), kind)
+            for kind in rng.choices(EVENT_TYPES, k=rng.choice((1, 1, 3)))
+        }
+        events = [Event(*each, time=at / 1000, id=f"event {at}") for at, each in some.items()]
+        answers = await caller.insist(lambda: caller.reckoner.record_many(events))
+        assert {answer.status for answer in answers or ()} <= {"recorded", "seen"}, answers
+        self.recorded |= some if answers else {}
+
+    async def _hide(self, caller: Caller, rng: Random) -> None:
+        user, item = rng.choice(self._truths.shoppers), rng.choice(self._truths.items)
+        await caller.insist(lambda: caller.reckoner.hide(user, item))
+        self.hides.add((user, item))
 
     async def _run(self, rng: Random) -> None:
         self._busy += 1

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reckoner.shared.serving.events import BEGINNING, Mark, UserEvent
 from reckoner.shared.store.models import Model
@@ -52,9 +54,17 @@ def plain_users(snapshot: Snapshot) -> dict[str, PlainUser]:
     return found
 
 
+class Rows(NamedTuple):
+    """The matrix of a model."""
+
+    row_ptr: NDArray[np.int64]
+    row_items: NDArray[np.uint32]
+    row_values: NDArray[np.float32]
+
+
 def plain_list(
     user: PlainUser,
-    model: Model,
+    model: Model | Rows,
     options: Options,
     item_ids: Mapping[str, int],
     hidden: set[str],

@@ -318,6 +318,7 @@ class System:
         """The keys without expiry that an idle system may keep."""
         keys = self.keys
         named = {*keys.pointers, keys.generations, keys.store, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
+        named |= {keys.event_stream, keys.recents, keys.recent_versions, keys.stale}
         named |= {keys.held, keys.barred, keys.history, *keys.history_orders}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:

@@ -7,7 +7,9 @@ import numpy as np
 
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import Snapshot
+from reckoner.shared.wire.shapes import Options
 from tests.interactions import Interactions
+from tests.plain_model import PlainUser, Rows, plain_list
 from tests.reference import Entry, reference_lists, reference_rows, reference_weights
 from tests.slim import options_of, reference_slim
 
@@ -36,6 +38,11 @@ class Truth:
             user: _as_json({"format": 2, "items": self._places(entries)})
             for user, entries in zip(self._users, lists, strict=True)
         }
+
+    def list_of(self, user: PlainUser) -> bytes:
+        """The cached bytes of a user, by what counts now."""
+        indices = {item: number for number, item in enumerate(self.items)}
+        return plain_list(user, Rows(*self._rows), Options(self._length), indices, set())
 
     def basket(self, generation: str, items: Sequence[str]) -> bytes:
         """A basket's cached bytes; its items are distinct and sorted by their bytes."""
