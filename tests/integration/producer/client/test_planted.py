@@ -51,6 +51,14 @@ COMMANDS = [
     ("tags",),
     ("lists",),
     ("lists", "popular"),
+    ("record", "Ada", "item 01", "--id", "order 1"),
+    ("merge", "Ada", "user 2"),
+    ("hide", "item 01", "--until", "3d"),
+    ("hide", "item 02", "--for", "Ada"),
+    ("hidden",),
+    ("hidden", "--for", "Ada"),
+    ("unhide", "item 02", "--for", "Ada"),
+    ("unhide", "--all"),
     ("drain", "--all", "--no-wait"),
     ("pause", "click"),
     ("resume", "click"),
@@ -113,6 +121,14 @@ class Scene:
             "blocks": keys.blocks(self.run),
             "generations": keys.generations,
             "run of": keys.run_of(self.generation),
+            "events": keys.event_stream,
+            "recent": keys.recent("Ada"),
+            "left": keys.left("Ada"),
+            "hides": keys.hides("Ada"),
+            **{
+                name: getattr(keys, name)
+                for name in ("recents", "recent_versions", "stale", "hidden", "hidden_version")
+            },
             "night": keys.night("2026-11-30"),
             "beat": keys.beat("planted"),
             "mail": keys.mail("planted"),
@@ -125,7 +141,10 @@ TYPES = {
     **dict.fromkeys(("refused", "flow", "partials", "tasks", "titles", "tags", "lists", "tagging"), "a hash"),
     **dict.fromkeys(("run", "flight", "blocks", "generations"), "a hash"),
     **dict.fromkeys(("wake", "mail"), "a list"),
-    "dead": "a stream",
+    **dict.fromkeys(("dead", "events"), "a stream"),
+    **dict.fromkeys(("recents", "stale", "hidden"), "a sorted set"),
+    "recent": "a list",
+    "recent_versions": "a hash",
 }
 CASES = [
     (kind, planted)
