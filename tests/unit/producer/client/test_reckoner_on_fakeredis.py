@@ -38,6 +38,7 @@ class Reading:
 
     def __init__(self, redis: Redis) -> None:
         self.read = self.execute_command = partial(ask, redis)
+        self.once = self
 
 
 @pytest.fixture
