@@ -60,9 +60,11 @@ async def reads(bench: Bench) -> list[Row]:
     """Reads by concurrent callers."""
     measures = {
         "one user": Reads(bench.home, 1),
-        "one user, some left out": Reads(bench.home, 1, filtered=True),
+        "one user, some left out": Reads(bench.home, 1, some_out=True),
+        "one user, by a tag": Reads(bench.home, 1, by_tag=True),
         f"{AT_ONCE} users": Reads(bench.home, AT_ONCE),
-        f"{AT_ONCE} users, some left out": Reads(bench.home, AT_ONCE, filtered=True),
+        f"{AT_ONCE} users, some left out": Reads(bench.home, AT_ONCE, some_out=True),
+        f"{AT_ONCE} users, by a tag": Reads(bench.home, AT_ONCE, by_tag=True),
     }
     sides = await bench.measure(measures)
     rows = []

@@ -32,11 +32,15 @@ Read = Callable[[list[str]], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Reads:
-    """Reads of cached lists on a server of their own, `at_once` in a call; some are left out if `filtered`."""
+    """Reads of cached lists on a server of their own, `at_once` in a call; some places are left out.
+
+    These are hidden and just had ones if `some_out`, or those without a tag that half of the items have, if `by_tag`.
+    """
 
     home: Path
     at_once: int
-    filtered: bool = False
+    some_out: bool = False
+    by_tag: bool = False
 
     async def __call__(self) -> Figures:
         """Requests a second, and milliseconds in the median and at the 99th percentile, of the client and bare."""
@@ -47,14 +51,17 @@ class Reads:
                 await make_known(redis, keys, record, {item: f"The title of {item} (1999)" for item in ITEMS})
                 lists = [(user, RESULT.encode(_list(number))) for number, user in enumerate(USERS)]
                 await Results(redis, keys).write("g", lists, 3600)
+                await Results(redis, keys).tags.write("s", {item: ["even"] for item in ITEMS[::2]})
             async with Reckoner(server.url, prefix="reads") as reckoner:
-                if self.filtered:
+                if self.some_out:
                     await reckoner.hide_items(ITEMS[::10])
                     await reckoner.record_many([Event(user, ITEMS[int(user) % 1000]) for user in USERS])
                 await reckoner.get_many(USERS)
                 bare = Redis(unix_socket_path=server.url.partition("://")[2].partition("?")[0])
                 try:
-                    return await self._by_turns(_by_client(reckoner), _by_mget(bare, keys))
+                    return await self._by_turns(
+                        _by_client(reckoner, ["even"] if self.by_tag else []), _by_mget(bare, keys)
+                    )
                 finally:
                     await bare.aclose()
 
@@ -69,9 +76,12 @@ class Reads:
         return found
 
 
-def _by_client(reckoner: Reckoner) -> Read:
+def _by_client(reckoner: Reckoner, only: list[str]) -> Read:
     async def read(users: list[str]) -> None:
-        answers = [await reckoner.get(users[0])] if len(users) == 1 else await reckoner.get_many(users)
+        if len(users) == 1:
+            answers = [await reckoner.get(users[0], only=only)]
+        else:
+            answers = await reckoner.get_many(users, only=only)
         if any(len(answer.items) != 10 or answer.source != "cache" for answer in answers):
             raise WrongAnswerError("a user was not given ten places of their list")
 
