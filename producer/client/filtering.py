@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from reckoner.producer.client.answers import BasketAnswer
@@ -92,9 +93,10 @@ class Filtering:
 
     async def _basket(self, spec: BasketSpec, reading: Reading, asked: Asked) -> Choice:
         wanted = BasketSpec(spec.items, spec.generation, spec.ordered, asked.rule.job)
-        result, (filtered, _) = await asyncio.gather(
-            self._results.read_basket(spec), self._results.read_fresh_filtered([wanted])
+        result, (found, _) = await asyncio.gather(
+            self._results.read_basket(spec), self._results.read_filtered_and_tagging([wanted])
         )
+        filtered = await self._fresh([wanted], found, asked)
         [choice] = await self._choose(reading._replace(results=[result]), filtered, asked)
         if not choice.suffices:
             computed = await self._asking.filtered_basket(wanted)
@@ -120,13 +122,26 @@ class Filtering:
             )
             if now.generation != guess.generation:
                 filtered, tagging = await self._read_filtered(users, rule, now)
-        return Asked(rule, places_wanted(n, now), now, tagging), reading, filtered
+        asked = Asked(rule, places_wanted(n, now), now, tagging)
+        return asked, reading, await self._fresh(_specs(users, rule, now), filtered, asked)
 
     async def _read_filtered(
         self, users: Sequence[str], rule: "Rule", record: Record
     ) -> tuple[Sequence[FilteredResult | None], bytes]:
-        specs = [UserSpec(user, record.generation, rule.job) for user in users]
-        return await self._results.read_fresh_filtered(specs)
+        return await self._results.read_filtered_and_tagging(_specs(users, rule, record))
+
+    async def _fresh(
+        self, specs: Sequence[UserSpec | BasketSpec], filtered: Sequence[FilteredResult | None], asked: Asked
+    ) -> Sequence[FilteredResult | None]:
+        """Of filtered lists those that are as a job would make them now, None for the others."""
+        if not any(filtered):
+            return filtered
+        places = chain.from_iterable(result.items for result in filtered if result)
+        # With the versions, titles need no further round trip.
+        fresh, _ = await asyncio.gather(
+            self._results.fresh(specs, filtered, asked.tagging), self._titles(places, asked)
+        )
+        return fresh
 
     async def _choose(self, reading: Reading, filtered: Sequence[Result | None], asked: Asked) -> list[Choice]:
         """For each result what passes of the one with the filter, or else of the other one."""
@@ -205,20 +220,27 @@ class Rule:
 
     def passing(self, items: Iterable[T], item_of: Callable[[T], str], tags: Tagged) -> list[T]:
         """What passes of a list, in its order: of a tag only the first ones, if there is a limit."""
+        only, without, exclude = self.only, self.without, self._exclude
+        if exclude:
+            items = [each for each in items if item_of(each) not in exclude]
+        if only:
+            items = [each for each in items if not only.isdisjoint(tags.get(item_of(each), ()))]
+        if without:
+            items = [each for each in items if without.isdisjoint(tags.get(item_of(each), ()))]
+        return self._capped(items, item_of, tags) if self.caps else list(items)
+
+    def _capped(self, items: Iterable[T], item_of: Callable[[T], str], tags: Tagged) -> list[T]:
         found, counts, most = list[T](), Counter[str](), self.wanted.max_per_tag
         for each in items:
-            item = item_of(each)
-            its_tags = tags.get(item, ())
-            if item in self._exclude or (self.only and self.only.isdisjoint(its_tags)):
-                continue
-            if not self.without.isdisjoint(its_tags):
-                continue
-            if most:
-                if any(counts[tag] >= most for tag in its_tags):
-                    continue
+            its_tags = tags.get(item_of(each), ())
+            if all(counts[tag] < most for tag in its_tags):
                 counts.update(its_tags)
-            found.append(each)
+                found.append(each)
         return found
+
+
+def _specs(users: Sequence[str], rule: Rule, record: Record) -> list[UserSpec]:
+    return [UserSpec(user, record.generation, rule.job) for user in users]
 
 
 def _choice(
@@ -236,7 +258,7 @@ def _choice(
     if is_filtered:
         most = max(most, rule.job.pool) if rule.job.long else most
     if rule.caps or not is_filtered:
-        places = rule.passing(visible, lambda place: place.item, tags)
+        places = rule.passing(visible, attrgetter("item"), tags)
     # A list with fewer places than there may be has all candidates. Another job would only leave out what is hidden.
     suffices = len(places) >= asked.n or len(result.items) < most or (is_filtered and len(visible) == len(result.items))
     if rule.job.diversity and not is_filtered:

@@ -220,54 +220,52 @@ class Results:
         """A basket's encoded result, to be cached for an hour."""
         return Cached(self.keys.basket(spec.generation, spec.items, ordered=spec.ordered), data, BASKET_TTL_S)
 
-    def filtered_key(self, spec: UserSpec | BasketSpec) -> str:
-        """Where the list of a job with a filter is cached."""
-        wanted = spec.filter.key if spec.filter else ""
-        if isinstance(spec, UserSpec):
-            return self.keys.filtered(spec.generation, wanted, spec.user)
-        return self.keys.filtered_basket(spec.generation, wanted, spec.items, ordered=spec.ordered)
+    def filtered_keys(self, specs: Sequence[UserSpec | BasketSpec]) -> list[str]:
+        """Where the lists of jobs with the same filter are cached."""
+        wanted, keys = specs[0].filter.key if specs and specs[0].filter else "", self.keys
+        return [
+            keys.filtered(spec.generation, wanted, spec.user)
+            if isinstance(spec, UserSpec)
+            else keys.filtered_basket(spec.generation, wanted, spec.items, ordered=spec.ordered)
+            for spec in specs
+        ]
 
     def cached_filtered(self, spec: UserSpec | BasketSpec, data: bytes) -> Cached:
         """A filtered list, encoded, to be cached for an hour."""
-        return Cached(self.filtered_key(spec), data, FILTERED_TTL_S)
+        return Cached(self.filtered_keys([spec])[0], data, FILTERED_TTL_S)
 
     async def read_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
         """Read filtered lists; an invalid one is quarantined and counts as a miss."""
-        names = [self.filtered_key(spec) for spec in specs]
-        return await self._decode_filtered(names, await self._sliced("MGET", names))
+        return (await self.read_filtered_and_tagging(specs))[0]
 
-    async def _decode_filtered(
-        self, names: Sequence[str], values: Sequence[bytes | None]
-    ) -> list[FilteredResult | None]:
-        found: list[FilteredResult | None] = []
-        for name, data in zip(names, values, strict=True):
-            result = await self._values.decode(FILTERED, "filtered list", name, name, data)
-            found.append(result)
-        return found
-
-    async def read_fresh_filtered(
+    async def read_filtered_and_tagging(
         self, specs: Sequence[UserSpec | BasketSpec]
     ) -> tuple[list[FilteredResult | None], bytes]:
-        """The same, of those that are as a job would make them now, in one round trip; None for the others.
+        """Read filtered lists, all with the same filter, and the version of the live tags, in one round trip."""
+        names = self.filtered_keys(specs)
+        values, found = await self._sliced("MGET", [*names, self.keys.tagging_version]), list[FilteredResult | None]()
+        for name, data in zip(names, values, strict=False):
+            result = None
+            if data is not None:
+                result = await self._values.decode(FILTERED, "filtered list", name, name, data)
+            found.append(result)
+        return found, values[-1] or b""
+
+    async def fresh(
+        self, specs: Sequence[UserSpec | BasketSpec], found: Sequence[FilteredResult | None], tagging: bytes
+    ) -> list[FilteredResult | None]:
+        """Of filtered lists those that are as a job would make them now, None for the others.
 
         A list that holds items that were hidden since then counts as fresh.
-
-        Returns:
-            The lists, and the version of the live tags.
         """
         users = [spec.user if isinstance(spec, UserSpec) else "" for spec in specs]
-        names = [self.filtered_key(spec) for spec in specs]
-        values, recents = await asyncio.gather(
-            self._sliced("MGET", [*names, self.keys.tagging_version]),
-            self._sliced("HMGET", users, [self.keys.recent_versions]),
-        )
-        found, tagging = await self._decode_filtered(names, values[:-1]), values[-1] or b""
+        recents = await self._sliced("HMGET", users, [self.keys.recent_versions])
         fresh: list[FilteredResult | None] = []
         for spec, result, recent in zip(specs, found, recents, strict=True):
             tagged = tagging if spec.filter and spec.filter.reads_tags else b""
             versions = [(version or b"").decode(errors="replace") for version in (recent, tagged)]
             fresh.append(result if result and [result.recent, result.tagging] == versions else None)
-        return fresh, tagging
+        return fresh
 
     async def read_basket(self, spec: BasketSpec) -> BasketResult | None:
         """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""
