@@ -32,7 +32,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:recent-versions` | hash, those users to when these three have changed, in microseconds | the same | for ever |
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
-| `p:stale` | sorted set, users whose lists are old by then | record, hide_for, finish, promote | until it is made |
+| `p:stale` | sorted set, users whose lists are old | record, hide_for, finish, promote | for ever, until it is made |
 | `p:shown:USER` | hash, item to its impressions | impress | twenty buckets of time |
 | `p:hidden` | sorted set, hidden item by until, ms | hide, replace_hidden | for ever, until it is undone or over |
 | `p:hidden:version` | string, how often that has changed | hide, replace_hidden | for ever |
