@@ -86,11 +86,11 @@ def inject_deadly_user(module: Any, user: str) -> None:
     """Make every chunk task of the user kill its worker, once the tasks beside it run."""
     original = module.score_range
 
-    async def replaced(runtime: Any, spec: Any, *arguments: Any) -> Any:
+    async def replaced(runtime: Any, spec: Any, *arguments: Any, **named: Any) -> Any:
         if isinstance(spec, UserSpec) and spec.user == user:
             await runtime.in_thread(lambda: time.sleep(0.2))
             die()
-        return await original(runtime, spec, *arguments)
+        return await original(runtime, spec, *arguments, **named)
 
     module.score_range = replaced
 
@@ -104,11 +104,11 @@ def inject_wedge(module: Any, user: str, marker: Path) -> None:
         while marker.exists():
             time.sleep(0.01)
 
-    async def replaced(runtime: Any, spec: Any, *arguments: Any) -> Any:
+    async def replaced(runtime: Any, spec: Any, *arguments: Any, **named: Any) -> Any:
         if isinstance(spec, UserSpec) and spec.user in users:
             users.clear()
             wedge()
-        return await original(runtime, spec, *arguments)
+        return await original(runtime, spec, *arguments, **named)
 
     module.score_range = replaced
 

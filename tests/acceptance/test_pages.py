@@ -214,7 +214,7 @@ async def test_the_python_of_a_page_works_as_described(reader: Reader, page: str
             assert [outcome.status for outcome in names["outcomes"]] == ["recorded"] * 2
             assert {"2959", "260", "318"} <= {event.item for event in names["events"]}
             continue
-        assert names["answer"].source == "cache"
+        assert names["answer"].source in ("cache", "filtered")
         assert len(names["answer"].items) == 3
         for answered in (names.get("basket"), names.get("similar"), *names.get("answers", ())):
             assert answered is None or answered.items

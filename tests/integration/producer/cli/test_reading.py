@@ -80,6 +80,8 @@ def test_get_prints_exactly_the_promised_object(commands: CommandLine, generatio
                 {"item": "item 00", "score": 0.5, "because": "h", "title": "Zero (1900)"},
                 {"item": "item 01", "score": 0.49, "because": "h", "title": "One\x07"},
             ],
+            "left_out": 0,
+            "unknown": [],
         },
         {
             "user": "nobody",
@@ -89,6 +91,8 @@ def test_get_prints_exactly_the_promised_object(commands: CommandLine, generatio
                 {"item": "item 00", "score": None, "because": None, "title": "Zero (1900)"},
                 {"item": "item 01", "score": None, "because": None, "title": "One\x07"},
             ],
+            "left_out": 0,
+            "unknown": [],
         },
     ]
 
