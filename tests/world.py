@@ -201,7 +201,7 @@ class Hand:
     """
 
     def __init__(self, world: World, redis: "ArqRedis", prefix: str, **changes: Any) -> None:
-        fields = {"prefix": prefix, "list_length": LIST_LENGTH, "tasks_per_job": 3, "first_look_s": 1.0}
+        fields = {"prefix": prefix, "list_length": LIST_LENGTH, "spare": 0, "tasks_per_job": 3, "first_look_s": 1.0}
         fields |= {"home": str(world.store.root.parent / "home")} | changes
         settings = msgspec.convert(fields, Settings)
         self.worker: Worker = build_engine(settings, redis, Redis(connection_pool=redis.connection_pool), world.store)
