@@ -47,11 +47,9 @@ def read_filter(
     Raises:
         UsageError: an id or a number is invalid, or there are too many.
     """
-    from reckoner.shared.wire.filters import filter_of
+    from reckoner.shared.wire.filters import filter_if_any
 
-    if not (only or without or exclude) and max_per_tag is None and diversity is None:
-        return None
-    return filter_of(
+    return filter_if_any(
         only=[identifier("tag", tag) for tag in only or ()],
         without=[identifier("tag", tag) for tag in without or ()],
         exclude=[identifier("item", item) for item in exclude or ()],

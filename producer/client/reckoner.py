@@ -53,7 +53,7 @@ from reckoner.shared.ids import require_id
 from reckoner.shared.list_names import POPULAR, require_fallback
 from reckoner.shared.serving.impressions import Rotation
 from reckoner.shared.serving.results import Answer, Reading
-from reckoner.shared.wire.filters import Filter, filter_of
+from reckoner.shared.wire.filters import Filter, filter_if_any, filter_of
 from reckoner.shared.wire.shapes import MAX_ITEMS, BasketResult, Lane, Record, Result
 
 # The event types of an application that names none.
@@ -275,11 +275,9 @@ class Reckoner:
             FlowFailedError: a job failed; see `recommend` for other errors.
             FlowCancelledError: a job was cancelled.
         """
-        wanted = None
-        if only or without or exclude or max_per_tag is not None or diversity is not None:
-            wanted = filter_of(
-                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
-            )
+        wanted = filter_if_any(
+            only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+        )
         answers, failed = await self._computed(users, n, fresh=fresh, wanted=wanted)
         for user, flow in failed.items():
             raise job_error(f"The job for user {user}", flow)
@@ -359,11 +357,9 @@ class Reckoner:
             UsageError: `items` is a single string, too many or too long, or an id is invalid.
             FlowFailedError: the job failed or was cancelled; see `recommend` for other errors.
         """
-        wanted = None
-        if only or without or exclude or max_per_tag is not None or diversity is not None:
-            wanted = filter_of(
-                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
-            )
+        wanted = filter_if_any(
+            only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+        )
         return await self._basket(items, n, wanted)
 
     async def _basket(self, items: Sequence[str], n: int | None, wanted: Filter | None) -> BasketAnswer:
@@ -682,10 +678,10 @@ class Reckoner:
             WaitTimeoutError: Redis did not answer in time.
         """
         require_ids("user", users)
-        if only or without or exclude or max_per_tag is not None or diversity is not None:
-            wanted = filter_of(
-                only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
-            )
+        wanted = filter_if_any(
+            only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
+        )
+        if wanted is not None:
             return await self._client.filtering.read(users, n, wanted)
         results = self._client.results
         record, found = await results.read_current(users)

@@ -102,6 +102,20 @@ def filter_of(
         raise UsageError(str(error)) from None
 
 
+def filter_if_any(
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    exclude: Collection[str] = (),
+    max_per_tag: int | None = None,
+    diversity: float | None = None,
+) -> Filter | None:
+    """The filter of a request, None if it leaves out nothing; see `filter_of`."""
+    if not (only or without or exclude) and max_per_tag is None and diversity is None:
+        return None
+    return filter_of(only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity)
+
+
 def _ids(name: str, kind: str, given: Collection[str], most: int) -> tuple[str, ...]:
     if isinstance(given, str | bytes) or not isinstance(given, Collection):
         what = "the string " if isinstance(given, str) else ""
