@@ -4,21 +4,13 @@ Each side is measured once a round, beside a bare counterpart in the same measur
 a click, asynchronous MGETs of the same values by redis-py with the same decoding. The server is the embedded one.
 """
 
-import argparse
-import asyncio
-import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from rich.console import Console
-
-from tests.benchmarks.bench_queue import COPIES, Bench
-from tests.benchmarks.frame import Report, Row, Side, at_most, at_most_times, machine, times_faster
+from tests.benchmarks.bench_queue import COPIES, Bench, run
+from tests.benchmarks.frame import Row, Side, at_most, at_most_times, times_faster
 from tests.benchmarks.fresh_events import BARE, EVENTS, RATE, REMEMBERED, Events, freshness, memory
 from tests.benchmarks.fresh_reads import AT_ONCE, CALLERS, Reads
-from tests.movielens import read_movielens
-from tests.servers import server_version, start_server
 
 RESULTS = Path(__file__).absolute().parent / "results" / "fresh.json"
 CLICKS = 200
@@ -103,25 +95,5 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
 
 
 def main() -> int:
-    """Measure, print the table, and keep it unless only a part was measured; 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=GROUPS, help="one group of rows, which is printed and not kept")
-    options = parser.parse_args()
-    console = Console(width=140) if not sys.stdout.isatty() else Console()
-    rows = asyncio.run(_measure([options.only] if options.only else list(GROUPS), options.rounds, console))
-    report = Report(machine(f"Valkey {server_version()}"), rows)
-    report.show(console, f"Events and reads, medians of {options.rounds} rounds")
-    if not options.only:
-        report.write(RESULTS)
-    return 0 if all(row.met for row in rows) else 1
-
-
-async def _measure(groups: list[str], rounds: int, console: Console) -> list[Row]:
-    found: list[Row] = []
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, start_server(Path(scratch)) as server:
-        bench = Bench(server, Path(scratch), read_movielens(Path(scratch)), rounds, console)
-        for group in groups:
-            console.print(group)
-            found += await GROUPS[group](bench)
-    return found
+    """Measure; 1 if a target is missed."""
+    return run(GROUPS, "Events and reads", RESULTS, __doc__)

@@ -196,25 +196,35 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
 
 
 def main() -> int:
-    """Measure, print the table, and keep it unless only a part was measured; 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure; 1 if a target is missed."""
+    return run(GROUPS, "Queue", RESULTS, __doc__)
+
+
+def run(
+    all_groups: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]], title: str, results: Path, about: str | None
+) -> int:
+    """Measure groups, print the table, and keep it unless only a part was measured; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=GROUPS, help="one group of rows, which is printed and not kept")
+    parser.add_argument("--only", choices=all_groups, help="one group of rows, which is printed and not kept")
     options = parser.parse_args()
     console = Console(width=140) if not sys.stdout.isatty() else Console()
-    rows = asyncio.run(_measure([options.only] if options.only else list(GROUPS), options.rounds, console))
+    groups = {name: group for name, group in all_groups.items() if options.only in (None, name)}
+    rows = asyncio.run(_measure(groups, options.rounds, console))
     report = Report(machine(f"Valkey {server_version()}"), rows)
-    report.show(console, f"Queue, medians of {options.rounds} rounds")
+    report.show(console, f"{title}, medians of {options.rounds} rounds")
     if not options.only:
-        report.write(RESULTS)
+        report.write(results)
     return 0 if all(row.met for row in rows) else 1
 
 
-async def _measure(groups: list[str], rounds: int, console: Console) -> list[Row]:
+async def _measure(
+    groups: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]], rounds: int, console: Console
+) -> list[Row]:
     found: list[Row] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, start_server(Path(scratch)) as server:
         bench = Bench(server, Path(scratch), read_movielens(Path(scratch)), rounds, console)
-        for group in groups:
-            console.print(group)
-            found += await GROUPS[group](bench)
+        for name, group in groups.items():
+            console.print(name)
+            found += await group(bench)
     return found
