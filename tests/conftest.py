@@ -23,6 +23,11 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("no deadline")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their parameter: what a compressor writes holds the time, and all workers need the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_report_header() -> str:
     """Name the server at the top of the report."""
     return f"server: {server_program()}, version {server_version()}"
