@@ -87,7 +87,7 @@ def logins(request: HttpRequest) -> JsonResponse:
 def sold_out(request: HttpRequest) -> JsonResponse:
     """Take the whole list of sold-out items from the warehouse: the next page shows none of them."""
     try:
-        return JsonResponse({"hidden": reckoner.set_hidden_items(json.loads(request.body), timeout=POPULAR_S)})
+        return JsonResponse({"hidden": reckoner.catalogue.replace_hidden(json.loads(request.body), timeout=POPULAR_S)})
     except (RedisUnavailableError, WaitTimeoutError) as error:
         # The warehouse tries again.
         return JsonResponse({"detail": str(error)}, status=503)

@@ -113,7 +113,7 @@ async def login(login: Login, reckoner: Client) -> dict[str, bool]:
 @app.put("/sold-out")
 async def sold_out(items: list[str], reckoner: Client) -> dict[str, int]:
     """Take the whole list of sold-out items from the warehouse: the next page shows none of them."""
-    return {"hidden": await reckoner.set_hidden_items(items, timeout=POPULAR_S)}
+    return {"hidden": await reckoner.catalogue.replace_hidden(items, timeout=POPULAR_S)}
 
 
 @app.get("/recommendations")

@@ -1,7 +1,7 @@
-"""Writes the synchronous twins of the client's classes: `producer/client/sync.py` and `sync_operator.py`.
+"""Writes the synchronous twins of the client's classes: `sync.py` and `sync_*.py` in `producer/client`.
 
-Run `make sync` after a change of `reckoner.py` or `operator.py` there. Each public coroutine becomes a method that
-blocks, and each asynchronous iterator an iterator, with the same arguments, types and docstring.
+Run `make sync` after a change of `reckoner.py`, `catalogue.py` or `operator.py` there. Each public coroutine becomes a
+method that blocks, and each asynchronous iterator an iterator, with the same arguments, types and docstring.
 """
 
 import ast
@@ -23,7 +23,7 @@ class SyncReckoner:
 
     Use it as a context manager, which raises RedisUnavailableError if Redis does not answer; or without, and it
     connects with the first call. `close` ends waiting calls with a ClientClosedError. Its arguments, timeouts and
-    errors are those of `Reckoner`. `operator` has the calls of operators.
+    errors are those of `Reckoner`. `catalogue` has the calls about items, `operator` those of operators.
     """
 
     def __init__({parameters}) -> None:
@@ -43,13 +43,19 @@ class SyncReckoner:
         self._background.close()
 
     @cached_property
+    def catalogue(self) -> SyncCatalogue:
+        """The calls of whoever keeps the items: hides them from everybody, and changes their tags."""
+        return SyncCatalogue(self._background)
+
+    @cached_property
     def operator(self) -> SyncOperator:
         """The calls of operators: fits, runs, status, lanes, workers."""
         return SyncOperator(self._background)
 '''
-OPERATOR = '''
-class SyncOperator:
-    """`Operator` for code that is not asynchronous; see `SyncReckoner.operator`."""
+# What a client has: `SyncReckoner.operator` is one.
+PART = '''
+class Sync{name}:
+    """`{name}` for code that is not asynchronous; see `SyncReckoner.{attribute}`."""
 
     def __init__(self, background: Background) -> None:
         self._background = background
@@ -62,10 +68,14 @@ from types import TracebackType
 from typing import Self
 from {PACKAGE}.background import Background
 from {PACKAGE}.reckoner import Reckoner
+from {PACKAGE}.sync_catalogue import SyncCatalogue
 from {PACKAGE}.sync_operator import SyncOperator
 """,
+    "Catalogue": f"from {PACKAGE}.background import Background\n",
     "Operator": f"from {PACKAGE}.background import Background\n",
 }
+# The attributes of a client that are such parts.
+PARTS = {"catalogue": "Catalogue", "operator": "Operator"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,10 @@ class Twin:
 
 
 TWINS = (
-    Twin("Operator", "operator", "sync_operator", OPERATOR, "client.operator"),
+    *(
+        Twin(name, part, f"sync_{part}", PART.format(name=name, attribute=part), f"client.{part}")
+        for part, name in PARTS.items()
+    ),
     Twin("Reckoner", "reckoner", "sync", RECKONER, "client"),
 )
 
@@ -104,7 +117,7 @@ def generate(twin: Twin) -> str:
 def _is_call(node: ast.AST) -> bool:
     if isinstance(node, ast.AsyncFunctionDef):
         return not node.name.startswith("_") and node.name != "aclose"
-    if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name != "operator":
+    if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name not in PARTS:
         raise SystemExit(f"{node.name} is not asynchronous: tests/sync_client.py has no rule for it.")
     return False
 

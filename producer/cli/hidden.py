@@ -75,7 +75,7 @@ def hide(
     async def change(reckoner: "OpenReckoner") -> int:
         if name is not None:
             return await reckoner.hide(name, *wanted)
-        return await reckoner.hide_items(wanted, until=end)
+        return await reckoner.catalogue.hide(wanted, until=end)
 
     changed = run_connected(change)
     from_whom = "everybody" if name is None else f"user {name}"
@@ -105,10 +105,10 @@ def unhide(
 
     async def change(reckoner: "OpenReckoner") -> int:
         if everything:
-            found = len(await reckoner.hidden_items())
-            await reckoner.set_hidden_items([])
+            found = len(await reckoner.catalogue.hidden())
+            await reckoner.catalogue.replace_hidden([])
             return found
-        return await (reckoner.unhide_items(wanted) if name is None else reckoner.unhide(name, *wanted))
+        return await (reckoner.catalogue.unhide(wanted) if name is None else reckoner.unhide(name, *wanted))
 
     changed = run_connected(change)
     sentence = f"Shown again: {format_count(changed, 'item')}."
@@ -128,7 +128,7 @@ def hidden(user: ForUser = None, as_json: AsJson = False) -> None:
         from reckoner.producer.client.answers import HiddenItem
 
         if name is None:
-            return await reckoner.hidden_items()
+            return await reckoner.catalogue.hidden()
         return [HiddenItem(item, None) for item in await reckoner.hidden_for(name)]
 
     found = run_connected(look)
@@ -152,7 +152,7 @@ def _replace(file: str, as_json: bool) -> None:
         raise SourceError(f"{where} has no items, so nothing was changed. `reckoner unhide --all` shows all again.")
 
     async def change(reckoner: "OpenReckoner") -> int:
-        return await reckoner.set_hidden_items(wanted)
+        return await reckoner.catalogue.replace_hidden(wanted)
 
     count = run_connected(change)
     print_result({"hidden": count}, f"Hidden from everybody now: these {format_count(count, 'item')}.", as_json)

@@ -46,7 +46,9 @@ def tag(
     add, remove = ([word[1:] for word in words if word[0] == sign] for sign in "+-")
 
     async def change(reckoner: "OpenReckoner") -> "TaggedItem":
-        return await (reckoner.reset_tags(wanted) if reset else reckoner.tag(wanted, add=add, remove=remove))
+        return await (
+            reckoner.catalogue.reset_tags(wanted) if reset else reckoner.catalogue.tag(wanted, add=add, remove=remove)
+        )
 
     _print([run_connected(change)], as_json)
 
@@ -64,7 +66,7 @@ def tags(
     wanted = None if item is None else identifier("item", item)
 
     async def look(reckoner: "OpenReckoner") -> "list[TaggedItem]":
-        return await (reckoner.live_tags() if wanted is None else reckoner.tags([wanted]))
+        return await (reckoner.catalogue.live_tags() if wanted is None else reckoner.catalogue.tags([wanted]))
 
     found = run_connected(look)
     if not found:

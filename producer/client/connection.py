@@ -10,7 +10,6 @@ from reckoner.producer.client.deadlines import Deadlines
 from reckoner.producer.client.filtering import Filtering
 from reckoner.producer.client.questions import Questions
 from reckoner.producer.client.recording import Recording
-from reckoner.producer.client.tagging import Tagging
 from reckoner.producer.client.waiting import Waiting
 from reckoner.shared.errors import WrongLoopError
 from reckoner.shared.event_types import EventTypes
@@ -51,7 +50,6 @@ class Client:
         # Without redis-py's path, which takes 2 % of a click.
         creating = Flows(cast("Redis", self._reading), self.keys, first_look_s)
         self.asking = Asking(self.flows, creating, self.results, self.waiting, max_queued)
-        self.tagging = Tagging(self.results)
         self.filtering = Filtering(self.results, self.asking)
         self.questions = Questions(self.asking, self.results)
         self.events = Events(self.redis, self.keys, first_look_s, max_events)

@@ -11,12 +11,10 @@ from reckoner.producer.client.answers import (
     Compared,
     Enqueued,
     EnqueuedBasket,
-    HiddenItem,
     JobReport,
     NamedList,
     RecentEvent,
     Similar,
-    TaggedItem,
     UserHistory,
 )
 from reckoner.producer.client.asking import job_error
@@ -32,10 +30,11 @@ from reckoner.producer.client.calls import (
     time_limit,
     translates_redis_errors,
 )
+from reckoner.producer.client.catalogue import Catalogue
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, basket_spec, require_places
-from reckoner.producer.client.recording import Event, Recorded, move_history, recent_events, until_ms
+from reckoner.producer.client.recording import Event, Recorded, move_history, recent_events
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
 from reckoner.shared.errors import (
@@ -85,7 +84,8 @@ class Reckoner:
 
     With a `rotation`, what was shown and not taken goes down: record it as events of the type `impression`.
 
-    `operator` has the calls of operators: fits, runs, status, lanes, workers.
+    `catalogue` has the calls of whoever keeps the items: it hides them from everybody, and changes their tags.
+    `operator` has those of operators: fits, runs, status, lanes, workers.
     """
 
     def __init__(
@@ -120,6 +120,11 @@ class Reckoner:
     def operator(self) -> Operator:
         """The calls of operators: fits, runs, status, lanes, workers."""
         return Operator(self._client)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The calls of whoever keeps the items: hides them from everybody, and changes their tags."""
+        return Catalogue(self._client)
 
     @translates_redis_errors
     async def generation(self, *, timeout: float | None = ASK_S) -> str:
@@ -533,73 +538,6 @@ class Reckoner:
         """The items that are hidden from a user by `hide`, in the order of their bytes."""
         require_id("user", user)
         return await self._client.events.hidden_for(user)
-
-    @translates_redis_errors
-    async def hide_items(
-        self, items: Sequence[str], *, until: datetime | float | None = None, timeout: float | None = ASK_S
-    ) -> int:
-        """Hide items from everybody, until `unhide_items` or a time; returns how many have changed.
-
-        The next read leaves them out, and lists are computed without them from now on.
-
-        Args:
-            items: Their ids, known or not.
-            until: A datetime with a time zone, or seconds since 1970.
-
-        Raises:
-            UsageError: an id (`require_id`) or the time is invalid.
-        """
-        require_ids("item", items)
-        return await self._client.results.hidden.hide(items, until_ms(until))
-
-    @translates_redis_errors
-    async def unhide_items(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> int:
-        """Undo `hide_items`; returns how many of the items were hidden."""
-        require_ids("item", items)
-        return await self._client.results.hidden.show(items)
-
-    @translates_redis_errors
-    async def set_hidden_items(self, items: Sequence[str], *, timeout: float | None = None) -> int:
-        """Hide these items from everybody and no others, at once; returns their number.
-
-        Raises:
-            UsageError: an id is invalid (`require_id`).
-        """
-        require_ids("item", items)
-        return await self._client.results.hidden.replace(items)
-
-    @translates_redis_errors
-    async def hidden_items(self, *, timeout: float | None = ASK_S) -> list[HiddenItem]:
-        """The items that are hidden from everybody, in the order of their bytes."""
-        return [HiddenItem(item, until) for item, until in await self._client.results.hidden.listed()]
-
-    @translates_redis_errors
-    async def tag(
-        self, item: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), timeout: float | None = ASK_S
-    ) -> TaggedItem:
-        """Change the tags of an item at once; returns those that it has now.
-
-        They stay so until `reset_tags`, whatever later imports say. Lists of tags follow with the next fit.
-
-        Raises:
-            UsageError: nothing is changed, or the item's id or a tag is invalid (`require_id`).
-        """
-        return await self._client.tagging.change(item, add, remove)
-
-    @translates_redis_errors
-    async def reset_tags(self, item: str, *, timeout: float | None = ASK_S) -> TaggedItem:
-        """Undo the live changes of an item's tags; returns those that it has now, of the current snapshot."""
-        return await self._client.tagging.reset(item)
-
-    @translates_redis_errors
-    async def tags(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> list[TaggedItem]:
-        """The tags of items; an unknown item has none."""
-        return await self._client.tagging.read(items)
-
-    @translates_redis_errors
-    async def live_tags(self, *, timeout: float | None = ASK_S) -> list[TaggedItem]:
-        """The items whose tags were changed live, in the order of their ids."""
-        return await self._client.tagging.live()
 
     async def wait(
         self, jobs: Sequence[str], *, timeout: float | None = None

@@ -11,18 +11,17 @@ from reckoner.producer.client.answers import (
     Compared,
     Enqueued,
     EnqueuedBasket,
-    HiddenItem,
     JobReport,
     NamedList,
     RecentEvent,
     Similar,
-    TaggedItem,
     UserHistory,
 )
 from reckoner.producer.client.background import Background
 from reckoner.producer.client.calls import ASK_S, DEFAULT_N
 from reckoner.producer.client.reckoner import BUILT_IN_TYPES, Reckoner
 from reckoner.producer.client.recording import Event, Recorded
+from reckoner.producer.client.sync_catalogue import SyncCatalogue
 from reckoner.producer.client.sync_operator import SyncOperator
 from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
 from reckoner.shared.event_types import EventTypes
@@ -42,7 +41,7 @@ class SyncReckoner:
 
     Use it as a context manager, which raises RedisUnavailableError if Redis does not answer; or without, and it
     connects with the first call. `close` ends waiting calls with a ClientClosedError. Its arguments, timeouts and
-    errors are those of `Reckoner`. `operator` has the calls of operators.
+    errors are those of `Reckoner`. `catalogue` has the calls about items, `operator` those of operators.
     """
 
     def __init__(
@@ -83,6 +82,11 @@ class SyncReckoner:
     def close(self) -> None:
         """Close the connections."""
         self._background.close()
+
+    @cached_property
+    def catalogue(self) -> SyncCatalogue:
+        """The calls of whoever keeps the items: hides them from everybody, and changes their tags."""
+        return SyncCatalogue(self._background)
 
     @cached_property
     def operator(self) -> SyncOperator:
@@ -372,62 +376,6 @@ class SyncReckoner:
     def hidden_for(self, user: str, *, timeout: float | None = ASK_S) -> list[str]:
         """The items that are hidden from a user by `hide`, in the order of their bytes."""
         return self._background.run(lambda client: client.hidden_for(user, timeout=timeout))
-
-    def hide_items(
-        self, items: Sequence[str], *, until: datetime | float | None = None, timeout: float | None = ASK_S
-    ) -> int:
-        """Hide items from everybody, until `unhide_items` or a time; returns how many have changed.
-
-        The next read leaves them out, and lists are computed without them from now on.
-
-        Args:
-            items: Their ids, known or not.
-            until: A datetime with a time zone, or seconds since 1970.
-
-        Raises:
-            UsageError: an id (`require_id`) or the time is invalid.
-        """
-        return self._background.run(lambda client: client.hide_items(items, until=until, timeout=timeout))
-
-    def unhide_items(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> int:
-        """Undo `hide_items`; returns how many of the items were hidden."""
-        return self._background.run(lambda client: client.unhide_items(items, timeout=timeout))
-
-    def set_hidden_items(self, items: Sequence[str], *, timeout: float | None = None) -> int:
-        """Hide these items from everybody and no others, at once; returns their number.
-
-        Raises:
-            UsageError: an id is invalid (`require_id`).
-        """
-        return self._background.run(lambda client: client.set_hidden_items(items, timeout=timeout))
-
-    def hidden_items(self, *, timeout: float | None = ASK_S) -> list[HiddenItem]:
-        """The items that are hidden from everybody, in the order of their bytes."""
-        return self._background.run(lambda client: client.hidden_items(timeout=timeout))
-
-    def tag(
-        self, item: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), timeout: float | None = ASK_S
-    ) -> TaggedItem:
-        """Change the tags of an item at once; returns those that it has now.
-
-        They stay so until `reset_tags`, whatever later imports say. Lists of tags follow with the next fit.
-
-        Raises:
-            UsageError: nothing is changed, or the item's id or a tag is invalid (`require_id`).
-        """
-        return self._background.run(lambda client: client.tag(item, add=add, remove=remove, timeout=timeout))
-
-    def reset_tags(self, item: str, *, timeout: float | None = ASK_S) -> TaggedItem:
-        """Undo the live changes of an item's tags; returns those that it has now, of the current snapshot."""
-        return self._background.run(lambda client: client.reset_tags(item, timeout=timeout))
-
-    def tags(self, items: Sequence[str], *, timeout: float | None = ASK_S) -> list[TaggedItem]:
-        """The tags of items; an unknown item has none."""
-        return self._background.run(lambda client: client.tags(items, timeout=timeout))
-
-    def live_tags(self, *, timeout: float | None = ASK_S) -> list[TaggedItem]:
-        """The items whose tags were changed live, in the order of their ids."""
-        return self._background.run(lambda client: client.live_tags(timeout=timeout))
 
     def wait(self, jobs: Sequence[str], *, timeout: float | None = None) -> Iterator[tuple[str, Flow | None]]:
         """Yield each job with its flow when it ends; the flow is None for an unknown or expired job.

@@ -82,7 +82,7 @@ async def test_the_users_of_the_page_have_all_rights_they_need_and_no_others(tmp
             own = await client.get("üser 001", 3)
             assert own.source == "cache"
             async with system.reckoner() as owner:
-                await owner.hide_items([own.items[0].item])
+                await owner.catalogue.hide([own.items[0].item])
             assert own.items[0] not in (await client.get("üser 001", 3)).items
             await ask(admin, "SET", system.keys.result(await client.generation(), "damaged"), b'{"format":3}')
             assert (await client.get("damaged")).source == "popular"

@@ -131,7 +131,7 @@ async def test_an_example_is_a_shop(tmp_path: Path, application: str) -> None:
                     assert not {gone, viewed} & {*await items(client, user, 20)}
                 assert (await client.put("/sold-out", json=[gone])).json() == {"hidden": 1}
                 async with system.reckoner() as reckoner:
-                    assert [hidden.item for hidden in await reckoner.hidden_items()] == [gone]
+                    assert [hidden.item for hidden in await reckoner.catalogue.hidden()] == [gone]
 
                 await refuses_what_is_wrong(client)
                 assert (await page(client, UNKNOWN))["source"] == "popular"

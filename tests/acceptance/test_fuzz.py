@@ -323,7 +323,7 @@ async def forget_events(system: System) -> None:
     """Delete what was recorded and hidden: the reference lists do not count it."""
     keys = system.keys
     async with system.reckoner() as reckoner:
-        await reckoner.set_hidden_items([])
+        await reckoner.catalogue.replace_hidden([])
         names = [keys.event_stream, keys.recents, keys.recent_versions]
         for stem in (keys.recent(""), keys.left(""), keys.hides("")):
             names += [name.decode() async for name in reckoner.redis.scan_iter(match=f"{stem}*", count=1000)]

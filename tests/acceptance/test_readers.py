@@ -102,9 +102,9 @@ async def test_the_examples_leave_out_what_must_not_be_shown(tmp_path: Path) -> 
             await reckoner.record("user:1", viewed, type="view")
             await reckoner.hide("user:1", ITEMS[7], unwanted)
             sold_out, soon_back, back, *_ = lists["u5"]
-            await reckoner.hide_items([sold_out])
-            await reckoner.hide_items([soon_back], until=time.time() + 3600)
-            await reckoner.hide_items([back], until=time.time() - 1)
+            await reckoner.catalogue.hide([sold_out])
+            await reckoner.catalogue.hide([soon_back], until=time.time() + 3600)
+            await reckoner.catalogue.hide([back], until=time.time() - 1)
             await reckoner.hide("nothing left", *ITEMS[5:])
             await reckoner.record("new", "item:1")
         shown = {user: ids_of(commands, user) for user in (*lists, "nothing left", "new")}

@@ -54,7 +54,7 @@ class Reads:
                 await Results(redis, keys).tags.write("s", {item: ["even"] for item in ITEMS[::2]})
             async with Reckoner(server.url, prefix="reads") as reckoner:
                 if self.some_out:
-                    await reckoner.hide_items(ITEMS[::10])
+                    await reckoner.catalogue.hide(ITEMS[::10])
                     await reckoner.record_many([Event(user, ITEMS[int(user) % 1000]) for user in USERS])
                 await reckoner.get_many(USERS)
                 bare = Redis(unix_socket_path=server.url.partition("://")[2].partition("?")[0])

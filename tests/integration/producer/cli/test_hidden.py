@@ -13,7 +13,7 @@ DAY_MS = 86_400_000
 
 
 async def hidden(reckoner: OpenReckoner) -> list[str]:
-    return [one.item for one in await reckoner.hidden_items()]
+    return [one.item for one in await reckoner.catalogue.hidden()]
 
 
 async def test_items_are_hidden_and_shown_again(commands: CommandLine, reckoner: OpenReckoner) -> None:
@@ -33,11 +33,11 @@ async def test_items_are_hidden_and_shown_again(commands: CommandLine, reckoner:
 async def test_items_are_hidden_until_a_time(commands: CommandLine, reckoner: OpenReckoner) -> None:
     """From now on, or at a moment."""
     assert commands.call("hide", "a", "--until", "3d").out.startswith("Hidden from everybody until 20")
-    [item] = await reckoner.hidden_items()
+    [item] = await reckoner.catalogue.hidden()
     assert item.until_ms is not None
     assert abs(item.until_ms - time.time() * 1000 - 3 * DAY_MS) < DAY_MS / 2
     commands.call("hide", "a", "--until", "2999-01-01T00:00Z")
-    assert await reckoner.hidden_items() == [HiddenItem("a", 32_472_144_000_000)]
+    assert await reckoner.catalogue.hidden() == [HiddenItem("a", 32_472_144_000_000)]
 
 
 async def test_items_are_hidden_from_one_user(commands: CommandLine, reckoner: OpenReckoner) -> None:

@@ -20,20 +20,20 @@ async def tagged(hand: Hand, world: World) -> None:
 
 async def test_the_client_changes_and_resets_tags(reckoner: OpenReckoner, tagged: None) -> None:
     """Each call answers with the tags from then on."""
-    assert await reckoner.tags([ITEM, "unknown"]) == [
+    assert await reckoner.catalogue.tags([ITEM, "unknown"]) == [
         TaggedItem(ITEM, ["new", "wool"], False),
         TaggedItem("unknown", [], False),
     ]
-    assert await reckoner.tag(ITEM, add=["sale"], remove=["new"]) == TaggedItem(ITEM, ["sale", "wool"], True)
-    assert await reckoner.live_tags() == [TaggedItem(ITEM, ["sale", "wool"], True)]
-    assert await reckoner.reset_tags(ITEM) == TaggedItem(ITEM, ["new", "wool"], False)
-    assert await reckoner.live_tags() == []
+    assert await reckoner.catalogue.tag(ITEM, add=["sale"], remove=["new"]) == TaggedItem(ITEM, ["sale", "wool"], True)
+    assert await reckoner.catalogue.live_tags() == [TaggedItem(ITEM, ["sale", "wool"], True)]
+    assert await reckoner.catalogue.reset_tags(ITEM) == TaggedItem(ITEM, ["new", "wool"], False)
+    assert await reckoner.catalogue.live_tags() == []
 
 
 async def test_tags_can_be_changed_before_anything_is_fitted(reckoner: OpenReckoner) -> None:
     """The item then has only these."""
-    assert await reckoner.tag("any", add=["b", "a"]) == TaggedItem("any", ["a", "b"], True)
-    assert await reckoner.reset_tags("any") == TaggedItem("any", [], False)
+    assert await reckoner.catalogue.tag("any", add=["b", "a"]) == TaggedItem("any", ["a", "b"], True)
+    assert await reckoner.catalogue.reset_tags("any") == TaggedItem("any", [], False)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ async def test_invalid_changes_are_refused(
 ) -> None:
     """Nothing is changed."""
     with pytest.raises(UsageError, match=sentence):
-        await reckoner.tag(ITEM, add=add, remove=remove)
-    assert await reckoner.live_tags() == []
+        await reckoner.catalogue.tag(ITEM, add=add, remove=remove)
+    assert await reckoner.catalogue.live_tags() == []
 
 
 async def test_the_commands_change_and_show_tags(commands: CommandLine, tagged: None) -> None:

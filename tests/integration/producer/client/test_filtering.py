@@ -131,11 +131,11 @@ class Shop:
         if drawn.random() < 0.3:
             item = drawn.choice(ITEMS)
             self.hidden.add(item)
-            await self.client.hide_items([item])
+            await self.client.catalogue.hide([item])
         if drawn.random() < 0.5:
             item, tag = drawn.choice(ITEMS), drawn.choice(TAGS)
             gone = tag in self.tags[item]
-            await self.client.tag(item, add=() if gone else [tag], remove=[tag] if gone else ())
+            await self.client.catalogue.tag(item, add=() if gone else [tag], remove=[tag] if gone else ())
             self.tags[item] ^= {tag}
         await idle(self.hand)
 
@@ -268,11 +268,11 @@ async def test_a_filtered_list_is_served_while_it_is_what_a_job_would_make(shop:
     await client.record(user, "not in the data")
     await idle(shop.hand)
     assert await sources(user, other) == ["cache", "cache", "filtered", "filtered"]
-    await client.tag("not in the data", add=["sale"])
+    await client.catalogue.tag("not in the data", add=["sale"])
     assert await sources(other) == ["popular", "filtered"]
     assert (await client.recommend(other, **by_tag)).source == "filtered"
     [first, *_] = (await client.get(other, **by_tag)).items
-    await client.hide_items([first.item])
+    await client.catalogue.hide([first.item])
     answer = await client.get(other, **by_tag)
     assert (answer.source, answer.left_out) == ("filtered", 1)
     assert first not in answer.items
@@ -294,8 +294,8 @@ async def test_who_has_nothing_that_passes_gets_what_passes_of_a_list_for_all(sh
         assert (answer.source, [entry.item for entry in answer.items]) == ("popular", passing[:5])
         assert [entry.title for entry in answer.items] == [f"The {item}" for item in passing[:5]]
         assert (await call("nobody", only=["no item has it"])).items == []
-    await client.tag(hats[0], remove=["häts"])
-    await client.hide_items([hats[1]])
+    await client.catalogue.tag(hats[0], remove=["häts"])
+    await client.catalogue.hide([hats[1]])
     answers = await client.get_many(["nobody", "nobody else"], 1, only=["häts"])
     assert [[entry.item for entry in answer.items] for answer in answers] == [[hats[2]]] * 2
     assert [answer.left_out for answer in answers] == [2, 2]

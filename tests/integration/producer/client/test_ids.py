@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from reckoner.producer.cli.application import app
+from reckoner.producer.client.catalogue import Catalogue
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.operator import Operator
 from reckoner.shared.errors import UsageError
@@ -41,19 +42,19 @@ CALLS: dict[str, Call] = {
     "hidden_for": lambda reckoner, text: reckoner.hidden_for(text),
     "hide": lambda reckoner, text: reckoner.hide("u", "i", text),
     "hide, user": lambda reckoner, text: reckoner.hide(text, "i"),
-    "hide_items": lambda reckoner, text: reckoner.hide_items(["i", text]),
+    "catalogue.hide": lambda reckoner, text: reckoner.catalogue.hide(["i", text]),
     "history": lambda reckoner, text: reckoner.history(text),
     "impressions": lambda reckoner, text: reckoner.impressions(text),
     "merge": lambda reckoner, text: reckoner.merge("u", text),
     "recent": lambda reckoner, text: reckoner.recent(text),
     "record": lambda reckoner, text: reckoner.record("u", text),
     "record, user": lambda reckoner, text: reckoner.record(text, "i"),
-    "reset_tags": lambda reckoner, text: reckoner.reset_tags(text),
-    "set_hidden_items": lambda reckoner, text: reckoner.set_hidden_items(["i", text]),
-    "tag": lambda reckoner, text: reckoner.tag(text, add=["t"]),
-    "tags": lambda reckoner, text: reckoner.tags(["i", text]),
+    "catalogue.reset_tags": lambda reckoner, text: reckoner.catalogue.reset_tags(text),
+    "catalogue.replace_hidden": lambda reckoner, text: reckoner.catalogue.replace_hidden(["i", text]),
+    "catalogue.tag": lambda reckoner, text: reckoner.catalogue.tag(text, add=["t"]),
+    "catalogue.tags": lambda reckoner, text: reckoner.catalogue.tags(["i", text]),
     "unhide": lambda reckoner, text: reckoner.unhide("u", text),
-    "unhide_items": lambda reckoner, text: reckoner.unhide_items([text]),
+    "catalogue.unhide": lambda reckoner, text: reckoner.catalogue.unhide([text]),
     "get": lambda reckoner, text: reckoner.get(text),
     "get_many": lambda reckoner, text: reckoner.get_many(["Ada", text]),
     "wait": lambda reckoner, text: each(reckoner.wait(["a", text])),
@@ -136,8 +137,12 @@ async def test_a_call_refuses_what_cannot_be_an_id(reckoner: OpenReckoner, call:
 def test_no_call_with_an_id_is_left_out() -> None:
     """Every call with such a parameter is in the table above."""
     names = {"user", "users", "item", "items", "other", "job", "jobs", "run_id", "night_id", "entry_id", "generation"}
-    members = [*inspect.getmembers(OpenReckoner, inspect.isfunction), *inspect.getmembers(Operator, inspect.isfunction)]
-    public = {name: call for name, call in members if name[0] != "_"}
+    public = {
+        path + name: call
+        for path, of in (("", OpenReckoner), ("catalogue.", Catalogue), ("", Operator))
+        for name, call in inspect.getmembers(of, inspect.isfunction)
+        if name[0] != "_"
+    }
     taking = {name for name, call in public.items() if names & inspect.signature(call).parameters.keys()}
     assert taking == {call.partition(",")[0] for call in CALLS}
 

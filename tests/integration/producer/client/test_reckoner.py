@@ -21,11 +21,9 @@ from tests.world import make_known
 ITEMS = [f"item {i:02d}" for i in range(20)]
 USERS = [f"user {i}" for i in range(1200)]
 CALLS = {
-    *("list_names", "live_tags", "named_list", "reset_tags", "tag", "tags"),
-    *("hidden_for", "hidden_items", "impressions", "hide", "hide_items", "merge", "recent", "record", "record_many"),
-    *("set_hidden_items", "unhide", "unhide_items"),
-    "aclose", "cancel", "enqueue", "enqueue_for", "enqueue_many", "follow", "generation", "get", "get_many", "history",
-    "job", "operator", "recommend", "recommend_for", "recommend_many", "similar", "wait",
+    *("hidden_for", "impressions", "hide", "list_names", "merge", "named_list", "recent", "record", "record_many"),
+    "aclose", "cancel", "catalogue", "enqueue", "enqueue_for", "enqueue_many", "follow", "generation", "get",
+    "get_many", "history", "job", "operator", "recommend", "recommend_for", "recommend_many", "similar", "unhide", "wait",
 }  # fmt: skip
 OPERATORS_CALLS = {
     "acknowledge", "alive", "begin_night", "drain", "drained", "entries", "entry", "fit", "follow_night", "follow_run",

@@ -116,8 +116,8 @@ async def test_hidden_items_are_shown_to_nobody(reckoner: OpenReckoner, generati
     """At the next read, in lists, popular lists, baskets and neighbours; for one user, until it is undone."""
     first = await reckoner.recommend_many(USERS, LIST_LENGTH)
     hidden = {answer.items[0].item for answer in first}
-    assert await reckoner.hide_items([*hidden]) == len(hidden)
-    assert [item.item for item in await reckoner.hidden_items()] == sorted(hidden)
+    assert await reckoner.catalogue.hide([*hidden]) == len(hidden)
+    assert [item.item for item in await reckoner.catalogue.hidden()] == sorted(hidden)
     calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: reckoner.get_many([*USERS, "nobody"], LIST_LENGTH),
         lambda: reckoner.recommend_many([*USERS, "nobody"], LIST_LENGTH),
@@ -133,7 +133,7 @@ async def test_hidden_items_are_shown_to_nobody(reckoner: OpenReckoner, generati
     assert not hidden & {entry.item for entry in basket.items}
     near = await reckoner.similar(ITEMS[3], 5)
     assert not hidden & {neighbour.item for neighbour in near.items}
-    assert await reckoner.set_hidden_items([]) == 0
+    assert await reckoner.catalogue.replace_hidden([]) == 0
     assert {entry.item for entry in (await reckoner.get("Ada", LIST_LENGTH)).items}
     [mine] = (await shown(reckoner, "Ada"))[:1]
     assert await reckoner.hide("Ada", mine) == 1

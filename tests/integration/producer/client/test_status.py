@@ -127,7 +127,7 @@ async def test_events_and_hidden_items_are_counted(commands: CommandLine, reckon
     names = ("events", "hidden", "stale")
     assert not [line for line in commands.call("status").out.splitlines() if line.startswith(names)]
     await reckoner.record_many([Event("u", "i"), Event("v", "i")])
-    await reckoner.hide_items(["i"])
+    await reckoner.catalogue.hide(["i"])
     await reckoner.hide("u", "j")
     [told] = commands.call("status", "--json").objects
     assert (told["events"], told["hidden_items"], told["stale_lists"]) == (2, 1, 1)

@@ -2,11 +2,14 @@
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Any
 
 import pytest
 
+from reckoner.producer.client.catalogue import Catalogue
 from reckoner.producer.client.deadlines import Deadline, Deadlines
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.client.operator import Operator
@@ -43,7 +46,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "drained": (["w"],),
     "hidden_for": ("u",),
     "hide": ("u", "i"),
-    "hide_items": (["i"],),
+    "catalogue.hide": (["i"],),
     "history": ("u",),
     "impressions": ("u",),
     "job": ("job",),
@@ -58,43 +61,42 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "recent": ("u",),
     "record": ("u", "i"),
     "record_many": ([Event("u", "i")],),
-    "reset_tags": ("i",),
+    "catalogue.reset_tags": ("i",),
     "resume": ("click",),
     "run": ("run",),
-    "set_hidden_items": (["i"],),
+    "catalogue.replace_hidden": (["i"],),
     "similar": ("i",),
     "start_run": (1, 1),
-    "tag": ("i",),
-    "tags": (["i"],),
+    "catalogue.tag": ("i",),
+    "catalogue.tags": (["i"],),
     "unhide": ("u", "i"),
-    "unhide_items": (["i"],),
+    "catalogue.unhide": (["i"],),
     "wait": (["job"],),
 }
 # They close, or are for whoever has made another call's limit their own.
 UNLIMITED = {"aclose", "computed", "recommended_for"}
-CALLS: dict[str, type] = {
-    name: of
-    for of in (Operator, OpenReckoner)
+CALLS: dict[str, Callable[..., Any]] = {
+    path + name: call
+    for path, of in (("", OpenReckoner), ("catalogue.", Catalogue), ("operator.", Operator))
     for name, call in inspect.getmembers(of, inspect.isfunction)
     if not name.startswith("_") and (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))
 }
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"tag": {"add": ["t"]}}
+OPTIONS: dict[str, dict[str, Any]] = {"catalogue.tag": {"add": ["t"]}}
 
 
 async def called(reckoner: OpenReckoner, name: str, **options: Any) -> None:
     """Make a call, or take the first item that it yields."""
-    caller = reckoner.operator if CALLS[name] is Operator else reckoner
     options |= OPTIONS.get(name, {})
-    given = getattr(caller, name)(*ARGUMENTS.get(name, ()), **options)
+    given = attrgetter(name)(reckoner)(*ARGUMENTS.get(name.removeprefix("operator."), ()), **options)
     await (given if inspect.isawaitable(given) else anext(given))
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in UNLIMITED])
 async def test_a_call_takes_no_longer_than_it_may(name: str) -> None:
     """Even if Redis accepts the connection and never answers."""
-    assert "timeout" in inspect.signature(getattr(CALLS[name], name)).parameters
+    assert "timeout" in inspect.signature(CALLS[name]).parameters
     async with hanging() as port, aclosing(OpenReckoner(f"redis://127.0.0.1:{port}?{OTHERS}")) as reckoner:
         with pytest.raises(WaitTimeoutError):
             await called(reckoner, name, timeout=SHORT_S)
