@@ -23,7 +23,8 @@ USERS = [f"user {i}" for i in range(1200)]
 CALLS = {
     *("hidden_for", "impressions", "hide", "list_names", "merge", "named_list", "recent", "record", "record_many"),
     "aclose", "cancel", "catalogue", "enqueue", "enqueue_for", "enqueue_many", "follow", "generation", "get",
-    "get_many", "history", "job", "operator", "recommend", "recommend_for", "recommend_many", "similar", "unhide", "wait",
+    "get_many", "history", "job", "operator", "recommend", "recommend_for", "recommend_many", "similar",
+    "unhide", "wait",
 }  # fmt: skip
 OPERATORS_CALLS = {
     "acknowledge", "alive", "begin_night", "drain", "drained", "entries", "entry", "fit", "follow_night", "follow_run",
