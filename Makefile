@@ -159,7 +159,7 @@ lock: ## regenerate the lock files from pyproject.toml (UPGRADE=--upgrade takes 
 	@$(compile) --extra dev --group build --output-file dev.lock.txt pyproject.toml
 	@$(compile) --extra demo --group build --constraint dev.lock.txt \
 		--output-file demo.lock.txt pyproject.toml
-	@$(compile) --extra worker --extra sql --extra s3 --constraint dev.lock.txt --output-file image.lock.txt pyproject.toml
+	@$(compile) --extra worker --extra sql --extra s3 --extra http --constraint dev.lock.txt --output-file image.lock.txt pyproject.toml
 	@for version in 3.11 3.12 3.13 3.14; do \
 		for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin; do \
 			printf 'Wheels for Python %s on %s: ' $$version $$platform; \
