@@ -87,7 +87,7 @@ def test_the_extras_are_the_ones_that_are_written_about() -> None:
     """The extras have their documented names."""
     extras = project()["optional-dependencies"]
     assert isinstance(extras, dict)
-    assert set(extras) == {"worker", "data", "sql", "s3", "local", "demo", "dev"}
+    assert set(extras) == {"worker", "data", "sql", "s3", "local", "http", "demo", "dev"}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
