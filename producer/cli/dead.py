@@ -8,15 +8,8 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.output import (
-    format_count,
-    format_time,
-    print_facts,
-    print_json,
-    print_result,
-    print_table,
-    say,
-)
+from reckoner.producer.cli.output import print_facts, print_json, print_result, print_table, say
+from reckoner.producer.formats import format_count, format_time
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
@@ -210,6 +203,8 @@ def _as_text_or_hex(data: bytes) -> dict[str, str | None]:
 
 
 def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
+    from reckoner.producer.sentences import job_in_words
+
     facts = [
         ("id", letter.id),
         ("kind", letter.kind),
@@ -220,7 +215,7 @@ def _facts(letter: "DeadLetter") -> list[tuple[str, str]]:
         return [
             *facts,
             ("job", letter.subject),
-            ("asked for", _in_words(letter.spec, letter.block)),
+            ("asked for", job_in_words(letter.spec, letter.block)),
             *_bound(letter.spec),
         ]
     facts += [("of", letter.of or "unknown"), ("subject", letter.subject or "none")]
@@ -239,39 +234,8 @@ def _bound(spec: "Spec") -> list[tuple[str, str]]:
 
 
 def _about(letter: "DeadLetter") -> str:
+    from reckoner.producer.sentences import job_in_words
+
     if letter.spec is not None:
-        return _in_words(letter.spec, letter.block)
+        return job_in_words(letter.spec, letter.block)
     return " ".join(part for part in (letter.of, letter.subject) if part) or "unknown"
-
-
-def _in_words(spec: "Spec", block: int | None) -> str:
-    """A job's request in words."""
-    from reckoner.shared.wire.shapes import (
-        BasketSpec,
-        BlockSpec,
-        EvaluationSpec,
-        FitSpec,
-        HistorySpec,
-        SimilarSpec,
-        UserSpec,
-    )
-
-    match spec:
-        case UserSpec():
-            return f"the list of user {spec.user}"
-        case BasketSpec():
-            return f"the list for a basket of {format_count(len(spec.items), 'item')}"
-        case BlockSpec():
-            return f"block {'?' if block is None else f'{block:,}'} of run {spec.run}"
-        case FitSpec():
-            parameters = {"shrink": spec.shrink} | spec.parameters
-            listed = ", ".join(f"{name} {value:g}" for name, value in parameters.items())
-            return f"a model: {spec.similarity}, {format_count(spec.neighbours, 'neighbour')}, {listed}"
-        case EvaluationSpec():
-            return f"the lists of an evaluation of model {spec.model}"
-        case SimilarSpec(other=None):
-            return f"the neighbours of item {spec.item}"
-        case SimilarSpec():
-            return f"the similarity of items {spec.item} and {spec.other}"
-        case HistorySpec():
-            return f"the history of user {spec.user}"

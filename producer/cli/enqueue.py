@@ -10,8 +10,9 @@ from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.filters import Diversity, Exclude, MaxPerTag, Only, Without, read_filter
 from reckoner.producer.cli.lists import print_answers, print_basket
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import format_count, print_result, progress_bar, say
+from reckoner.producer.cli.output import print_result, progress_bar, say
 from reckoner.producer.defaults import USERS_AT_ONCE
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from pathlib import Path

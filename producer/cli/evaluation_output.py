@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from reckoner.producer.cli.output import format_count, print_line, print_nonempty_columns, print_table
+from reckoner.producer.cli.output import print_line, print_nonempty_columns, print_table
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from reckoner.producer.evaluation.evaluating import Took

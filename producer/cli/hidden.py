@@ -7,15 +7,9 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, read_lines
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.output import (
-    format_count,
-    format_time,
-    print_json,
-    print_nonempty_columns,
-    print_result,
-    say,
-)
+from reckoner.producer.cli.output import print_json, print_nonempty_columns, print_result, say
 from reckoner.producer.cli.times import read_time
+from reckoner.producer.formats import format_count, format_time
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -1,25 +1,16 @@
 """`reckoner runs`: the history of nights, runs, fits, imports and evaluations."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.output import (
-    format_duration,
-    format_time,
-    print_facts,
-    print_json,
-    print_nonempty_columns,
-    print_result,
-    say,
-)
-from reckoner.producer.cli.runs import gate_facts
+from reckoner.producer.cli.output import print_facts, print_json, print_nonempty_columns, print_result, say
+from reckoner.producer.formats import format_duration, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.serving.history import Entry
@@ -131,6 +122,8 @@ def _row(entry: "Entry") -> tuple[str, ...]:
 
 
 def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
+    from reckoner.producer.sentences import figure_facts, stage_sentence
+
     yield entry.kind, entry.id
     yield "outcome", entry.outcome + (" (acknowledged)" if entry.acknowledged else "")
     yield "started", format_time(entry.started_ms) + (f", by {entry.starter}" if entry.starter else "")
@@ -147,23 +140,3 @@ def _facts(entry: "Entry") -> "Iterator[tuple[str, str]]":
     yield from figure_facts(entry.figures)
     if entry.releases:
         yield "releases", ", ".join(name or "unknown" for name in entry.releases)
-
-
-def stage_sentence(outcome: str | None, started_ms: int, ended_ms: int | None, message: str) -> str:
-    """How a stage ended, in how many seconds."""
-    took = "" if ended_ms is None else f", {(ended_ms - started_ms) / 1000:.1f} s"
-    return f"{outcome or 'running'}{took}" + (f": {message}" if message else "")
-
-
-def figure_facts(figures: "Mapping[str, object]") -> "Iterator[tuple[str, str]]":
-    """The counts of a run or an import, and what the gate compared."""
-    import msgspec
-
-    from reckoner.shared.flows.run_state import Figures
-
-    for name, value in figures.items():
-        if isinstance(value, int):
-            yield name.replace("_", " "), f"{value:,}"
-    # Another release may have kept others.
-    with suppress(msgspec.ValidationError):
-        yield from gate_facts(msgspec.convert(figures.get("figures"), Figures))

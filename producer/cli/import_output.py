@@ -2,14 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from reckoner.producer.cli.output import (
-    format_count,
-    print_facts,
-    print_json,
-    print_line,
-    print_nonempty_columns,
-    say,
-)
+from reckoner.producer.cli.output import print_facts, print_json, print_line, print_nonempty_columns, say
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

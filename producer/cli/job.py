@@ -6,9 +6,10 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected
-from reckoner.producer.cli.output import format_count, format_time, print_facts, print_json, print_line
+from reckoner.producer.cli.output import print_facts, print_json, print_line
 from reckoner.producer.cli.runs import as_facts, as_object
 from reckoner.producer.cli.tasks import print_shares, print_tasks
+from reckoner.producer.formats import format_count, format_time
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import JobReport

@@ -6,7 +6,8 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import run_connected
-from reckoner.producer.cli.output import format_time, print_result
+from reckoner.producer.cli.output import print_result
+from reckoner.producer.formats import format_time
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner

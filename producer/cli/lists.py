@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from reckoner.producer.cli.output import format_count, print_json, print_line, print_nonempty_columns
-from reckoner.shared.list_names import KINDS
+from reckoner.producer.cli.output import print_json, print_line, print_nonempty_columns
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +35,8 @@ def as_object(answer: "Answer | BasketAnswer | NamedList") -> dict[str, Any]:
 
 
 def _print_list(answer: "Answer", filtered: bool) -> None:
+    from reckoner.producer.sentences import list_called
+
     why = "nothing of a list of their own passes" if filtered else "no list of their own"
     rest = "" if answer.source in OWN else f": {why}, so this is {list_called(answer.source)}"
     print_line(f"User {answer.user}{rest}")
@@ -54,6 +56,9 @@ def print_left_out(places: int, *, filtered: bool = False) -> None:
 
 def print_basket(answer: "BasketAnswer", as_json: bool, *, filtered: bool = False) -> None:
     """Print a basket's list like `print_answers`."""
+
+    from reckoner.producer.sentences import list_called
+
     if as_json:
         print_json(as_object(answer))
         return
@@ -64,11 +69,6 @@ def print_basket(answer: "BasketAnswer", as_json: bool, *, filtered: bool = Fals
         print_line(f"Not in the data: {', '.join(answer.unknown)}")
     print_places(answer.items)
     print_left_out(answer.left_out, filtered=filtered)
-
-
-def list_called(name: str) -> str:
-    """A list that is the same for all users, in a sentence."""
-    return f"the {name} list" if name in KINDS else f"the list {name}"
 
 
 def print_places(places: "Iterable[Entry]") -> None:

@@ -7,7 +7,6 @@ import typer
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.history import as_object as entry_as_object
-from reckoner.producer.cli.history import figure_facts, stage_sentence
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
     from reckoner.shared.flows.nights import Beginning, Night
     from reckoner.shared.serving.history import Entry
 
-VERDICTS = {
-    "live": "Live: readers see the new lists.",
-    "unchanged": "Nothing to do: the lists are those of the newest data. Their life was renewed.",
-    "held": "Held: a dry run passed the gate. Nothing changes for readers.",
-    "refused": "Refused: nothing changes for readers.",
-    "failed": "Failed: nothing changes for readers.",
-}
 BEGINNINGS: "dict[Beginning, str]" = {
     "started": "Night {night} of {date} has begun. See how it ends with `reckoner runs`.",
     "joined": "Night {night} is in progress. Joined it.",
@@ -130,6 +122,9 @@ async def _show(reckoner: "OpenReckoner", night: "Night", bar: "Bar") -> None:
 
 def _print_end(night: "Night", entry: "Entry | None", skip_code: int, as_json: bool) -> int:
     """Print how a night ended, with its figures, and return the exit code."""
+
+    from reckoner.producer.sentences import VERDICTS, figure_facts
+
     if as_json:
         print_json(as_object(night) | (entry_as_object(entry) if entry else {}))
     else:
@@ -158,6 +153,9 @@ def as_object(night: "Night") -> dict[str, Any]:
 
 def as_facts(night: "Night") -> list[tuple[str, str]]:
     """The printed facts of a night."""
+
+    from reckoner.producer.sentences import VERDICTS, stage_sentence
+
     facts = [("night", f"{night.id}, of {night.date}")]
     facts += [
         (stage.name, stage_sentence(stage.outcome, stage.started_ms, stage.ended_ms, stage.message))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from reckoner.producer.cli.output import format_count, print_facts, print_line, print_nonempty_columns
+from reckoner.producer.cli.output import print_facts, print_line, print_nonempty_columns
 from reckoner.producer.evaluation.exposure import Change
 from reckoner.producer.evaluation.preview import List, Preview
 from reckoner.producer.evaluation.sides import Side
+from reckoner.producer.formats import format_count
 
 
 def print_preview(preview: Preview) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reckoner.shared.flows.run_state import Figures, Run
+    from reckoner.shared.flows.run_state import Run
 
 
 def as_object(run: "Run") -> dict[str, Any]:
@@ -43,6 +43,9 @@ def verdict(run: "Run") -> str:
 
 def as_facts(run: "Run") -> list[tuple[str, str]]:
     """The printed facts of a run."""
+
+    from reckoner.producer.sentences import gate_facts
+
     facts = [("run", run.id), ("generation", run.generation), ("outcome", run.outcome or "not ended yet")]
     manifest = run.manifest
     if manifest is None:
@@ -54,22 +57,3 @@ def as_facts(run: "Run") -> list[tuple[str, str]]:
     ]
     facts += [("evaluation", manifest.evaluation)] if manifest.evaluation else []
     return facts + [("reason", reason) for reason in manifest.reasons]
-
-
-def gate_facts(figures: "Figures") -> list[tuple[str, str]]:
-    """What a sample of the lists showed, next to the lists that were live."""
-    shares = [
-        ("churn", figures.churn, "of the places are new", None),
-        ("users lost", figures.users_lost, "of the live generation's users are missing", None),
-        ("popular list", figures.popular, "of the users with a list would get it", None),
-        ("empty lists", figures.empty, "", figures.empty_before),
-        ("top ten items", figures.concentration, "of the places", figures.concentration_before),
-    ]
-    facts = [
-        (name, " ".join(filter(None, (f"{share:.1%}", what, "" if before is None else f"(live: {before:.1%})"))))
-        for name, share, what, before in shares
-        if share is not None
-    ]
-    if figures.coverage is not None and figures.coverage_before is not None:
-        facts.append(("different items", f"{figures.coverage:,} (live: {figures.coverage_before:,})"))
-    return facts

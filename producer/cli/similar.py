@@ -8,7 +8,8 @@ import typer
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.outages import warn_of_outages
-from reckoner.producer.cli.output import format_count, print_facts, print_json, print_line, print_nonempty_columns, say
+from reckoner.producer.cli.output import print_facts, print_json, print_line, print_nonempty_columns, say
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import Compared, Similar

@@ -6,17 +6,9 @@ from typing import TYPE_CHECKING, Any
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async
 from reckoner.producer.cli.night import as_object as night_as_object
-from reckoner.producer.cli.output import (
-    format_count,
-    format_duration,
-    format_mebibytes,
-    format_time,
-    print_facts,
-    print_json,
-    print_line,
-    print_table,
-)
+from reckoner.producer.cli.output import print_facts, print_json, print_line, print_table
 from reckoner.producer.cli.runs import as_object
+from reckoner.producer.formats import format_count, format_duration, format_mebibytes, format_time
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner

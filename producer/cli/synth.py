@@ -8,7 +8,8 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import say_if_interrupted, without_extra
-from reckoner.producer.cli.output import format_count, format_mebibytes, print_facts, print_json, progress_bar
+from reckoner.producer.cli.output import print_facts, print_json, progress_bar
+from reckoner.producer.formats import format_count, format_mebibytes
 
 if TYPE_CHECKING:
     from reckoner.producer.trial.synthesis import Size

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from reckoner.producer.cli.evaluation_output import NAMES, format_difference, format_metric, print_evaluation
-from reckoner.producer.cli.output import format_count, print_line, print_table
+from reckoner.producer.cli.output import print_line, print_table
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from reckoner.producer.evaluation.tuning import TrialReport, Tuned

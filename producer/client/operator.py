@@ -19,6 +19,8 @@ from reckoner.producer.client.calls import (
     translates_redis_errors,
 )
 from reckoner.producer.client.connection import Client
+from reckoner.producer.client.failures import FailureGroup, Failures, GroupRetried
+from reckoner.producer.client.showing import Shown, ShownItem, show_item, show_user
 from reckoner.producer.client.status import Status, now_ms, read_status, read_workers
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_RECENCY, MAX_SPARE, SPARE
@@ -39,7 +41,7 @@ from reckoner.shared.nightly import Nightly, last_due, require_date
 from reckoner.shared.serving.generations import PointerTarget, counted_by, generation_id
 from reckoner.shared.serving.history import MOST, Entry, History, Kind
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
-from reckoner.shared.wire.shapes import Lane, Record
+from reckoner.shared.wire.shapes import MAX_ITEMS, Lane, Record
 
 
 class Operator:
@@ -271,6 +273,71 @@ class Operator:
         entry = msgspec.structs.replace(await self._entry(entry_id), acknowledged=True)
         await self._history.remember(entry)
         return entry
+
+    @translates_redis_errors
+    async def show(
+        self,
+        user: str,
+        n: int | None = None,
+        *,
+        generation: str | None = None,
+        patience_s: float | None = None,
+        timeout: float | None = None,
+    ) -> Shown:
+        """A user's history, recent events and cached list, next to the list of the previous generation.
+
+        The list of a given `generation` is compared with the live one. The history comes from the workers, which are
+        waited for `patience_s` seconds, or without a limit.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+            GenerationUnknownError: there is no such generation.
+            UserUnknownError: the user is not in the data.
+            UsageError: an id (`require_id`) or `n` is invalid.
+        """
+        return await show_user(self._client, require_id("user", user), n, generation, patience_s)
+
+    @translates_redis_errors
+    async def show_item(
+        self, item: str, n: int = 20, *, patience_s: float | None = None, timeout: float | None = None
+    ) -> ShownItem:
+        """An item's neighbours, its tags, whether it is hidden, and how often it stands in some of the live lists.
+
+        The neighbours come from the workers, which are waited for `patience_s` seconds, or without a limit.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+            ItemUnknownError: the item is not in the data.
+            UsageError: the item's id (`require_id`) or `n` is invalid.
+        """
+        require_number("n", n, MAX_ITEMS)
+        return await show_item(self._client, require_id("item", item), n, patience_s)
+
+    @translates_redis_errors
+    async def failures(self, *, timeout: float | None = None) -> list[FailureGroup]:
+        """The dead letters grouped by reason, the group with the newest letter first.
+
+        There is no default timeout, since the time grows with the number of dead letters.
+        """
+        return await Failures(self._client).groups()
+
+    @translates_redis_errors
+    async def retry_failures(self, group: str, *, timeout: float | None = None) -> GroupRetried:
+        """Retry the failed jobs of a group of `failures`; a job that cannot be retried stays.
+
+        Raises:
+            LetterUnknownError: there is no such group.
+        """
+        return await Failures(self._client).retry(group)
+
+    @translates_redis_errors
+    async def drop_failures(self, group: str, *, timeout: float | None = None) -> int:
+        """Drop the dead letters of a group of `failures` for good; returns their number.
+
+        Raises:
+            LetterUnknownError: there is no such group.
+        """
+        return await Failures(self._client).drop(group)
 
     async def _entry(self, entry_id: str) -> Entry:
         entry = await self._history.find(require_id("history", entry_id))

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from reckoner.producer.client.answers import RunReport
 from reckoner.producer.client.background import Background
 from reckoner.producer.client.calls import ASK_S
+from reckoner.producer.client.failures import FailureGroup, GroupRetried
+from reckoner.producer.client.showing import Shown, ShownItem
 from reckoner.producer.client.status import Status
 from reckoner.shared.defaults import SPARE
 from reckoner.shared.flows.heartbeats import LiveWorker
@@ -151,6 +153,69 @@ class SyncOperator:
     def acknowledge(self, entry_id: str, *, timeout: float | None = ASK_S) -> Entry:
         """Note that somebody knows how this ended. Raises as `entry` does."""
         return self._background.run(lambda client: client.operator.acknowledge(entry_id, timeout=timeout))
+
+    def show(
+        self,
+        user: str,
+        n: int | None = None,
+        *,
+        generation: str | None = None,
+        patience_s: float | None = None,
+        timeout: float | None = None,
+    ) -> Shown:
+        """A user's history, recent events and cached list, next to the list of the previous generation.
+
+        The list of a given `generation` is compared with the live one. The history comes from the workers, which are
+        waited for `patience_s` seconds, or without a limit.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+            GenerationUnknownError: there is no such generation.
+            UserUnknownError: the user is not in the data.
+            UsageError: an id (`require_id`) or `n` is invalid.
+        """
+        return self._background.run(
+            lambda client: client.operator.show(user, n, generation=generation, patience_s=patience_s, timeout=timeout)
+        )
+
+    def show_item(
+        self, item: str, n: int = 20, *, patience_s: float | None = None, timeout: float | None = None
+    ) -> ShownItem:
+        """An item's neighbours, its tags, whether it is hidden, and how often it stands in some of the live lists.
+
+        The neighbours come from the workers, which are waited for `patience_s` seconds, or without a limit.
+
+        Raises:
+            NothingFittedError: no model was fitted yet.
+            ItemUnknownError: the item is not in the data.
+            UsageError: the item's id (`require_id`) or `n` is invalid.
+        """
+        return self._background.run(
+            lambda client: client.operator.show_item(item, n, patience_s=patience_s, timeout=timeout)
+        )
+
+    def failures(self, *, timeout: float | None = None) -> list[FailureGroup]:
+        """The dead letters grouped by reason, the group with the newest letter first.
+
+        There is no default timeout, since the time grows with the number of dead letters.
+        """
+        return self._background.run(lambda client: client.operator.failures(timeout=timeout))
+
+    def retry_failures(self, group: str, *, timeout: float | None = None) -> GroupRetried:
+        """Retry the failed jobs of a group of `failures`; a job that cannot be retried stays.
+
+        Raises:
+            LetterUnknownError: there is no such group.
+        """
+        return self._background.run(lambda client: client.operator.retry_failures(group, timeout=timeout))
+
+    def drop_failures(self, group: str, *, timeout: float | None = None) -> int:
+        """Drop the dead letters of a group of `failures` for good; returns their number.
+
+        Raises:
+            LetterUnknownError: there is no such group.
+        """
+        return self._background.run(lambda client: client.operator.drop_failures(group, timeout=timeout))
 
     def run(self, run_id: str, *, timeout: float | None = ASK_S) -> RunReport:
         """The state of a run.

@@ -5,7 +5,7 @@ import json
 import pytest
 from redis.asyncio import Redis
 
-from reckoner.producer.cli.output import format_time
+from reckoner.producer.formats import format_time
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.history import Entry, History
 from tests.commands import CommandLine

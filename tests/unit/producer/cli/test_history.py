@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from reckoner.producer.cli.history import _facts, _row, figure_facts
+from reckoner.producer.cli.history import _facts, _row
+from reckoner.producer.sentences import figure_facts
 from reckoner.shared.flows.run_state import Figures
 from reckoner.shared.serving.history import Entry
 

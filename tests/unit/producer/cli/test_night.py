@@ -7,7 +7,8 @@ from typing import get_args
 import msgspec
 import pytest
 
-from reckoner.producer.cli.night import BEGINNINGS, VERDICTS, _print_end
+from reckoner.producer.cli.night import BEGINNINGS, _print_end
+from reckoner.producer.sentences import VERDICTS
 from reckoner.shared.flows.nights import Beginning, Night, NightOptions, NightOutcome, Stage
 from reckoner.shared.flows.run_state import Figures
 from reckoner.shared.serving.history import Entry
