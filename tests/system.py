@@ -319,7 +319,7 @@ class System:
         keys = self.keys
         named = {*keys.pointers, keys.generations, keys.store, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
         named |= {keys.event_stream, keys.recents, keys.recent_versions, keys.stale}
-        named |= {keys.held, keys.barred, keys.history, *keys.history_orders}
+        named |= {keys.held, keys.barred, keys.counts, keys.history, *keys.history_orders}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:
                 generation = await reckoner.results.generations.pointer(pointer)

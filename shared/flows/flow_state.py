@@ -37,6 +37,11 @@ class Flow:
         return len(self.plan.bounds) - 1 if self.plan else 0
 
     @property
+    def kind(self) -> str:
+        """What it is a job for: `user`, `basket`, `block`, `fit` and so on."""
+        return str(self.spec.__struct_config__.tag)
+
+    @property
     def ended(self) -> bool:
         """Whether the flow is done, failed or cancelled."""
         return self.state in ENDED

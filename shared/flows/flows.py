@@ -1,6 +1,6 @@
 """Flows: a job's state in Redis on its way through split, chunk and reduce, and each change of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from redis.asyncio import Redis
@@ -50,11 +50,22 @@ MOVED_ON, ALL_THERE = -1, -2
 
 
 class Flows:
-    """The flows under one prefix. A worker says how many batch `threads` it has; the others may have as many."""
+    """The flows under one prefix. A worker says how many batch `threads` it has; the others may have as many.
 
-    def __init__(self, redis: Redis, keys: Keys, first_look_s: float, threads: int = 1) -> None:
+    `on_end` is called for each flow that is done or failed here, once.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        first_look_s: float,
+        threads: int = 1,
+        on_end: Callable[[Flow, State], None] | None = None,
+    ) -> None:
         self._redis = redis
         self._threads = threads
+        self._on_end = on_end
         self.keys = keys
         self.refusals = Refusals(redis, keys)
         self.first_look_ms = int(first_look_s * 1000)
@@ -226,7 +237,7 @@ class Flows:
         """
         expected = flow.state, str(flow.round)
         ending = await self._ending(flow, "done", expected, "", answer, outcome)
-        return await self._end(ending, cached=cached, lease=lease)
+        return self._note_end(flow, "done", await self._end(ending, cached=cached, lease=lease))
 
     async def cancel(self, flow: Flow | DamagedFlowError) -> bool:
         """End a flow as cancelled in any state, and delete its jobs, even running ones. False if it had ended."""
@@ -250,7 +261,12 @@ class Flows:
             False if the flow has left the state and round in which it was read, or has the partial of task `index`.
         """
         ending = await self._ending(flow, "failed", (flow.state, str(flow.round)), reason, index=index)
-        return await self._end(ending, lease=lease)
+        return self._note_end(flow, "failed", await self._end(ending, lease=lease))
+
+    def _note_end(self, flow: Flow, state: State, ended: bool) -> bool:
+        if ended and self._on_end is not None:
+            self._on_end(flow, state)
+        return ended
 
     def _join(self, flow: Flow) -> str:
         """The flow's join key. Without one, its own key: ACL key patterns do not allow an empty name."""
@@ -311,7 +327,8 @@ class Flows:
     async def fail_damaged(self, damage: DamagedFlowError, *, lease: Fence | None) -> None:
         """End a flow with an invalid state: quarantine the bytes, and record a dead letter."""
         flow = await self._quarantine(damage)
-        await self._end(await self._ending(flow, "failed", ("", ""), flow.reason), lease=lease)
+        ended = await self._end(await self._ending(flow, "failed", ("", ""), flow.reason), lease=lease)
+        self._note_end(flow, "failed", ended)
 
     async def _quarantine(self, damage: DamagedFlowError) -> Flow:
         """Quarantine the invalid bytes before they are overwritten; return a placeholder."""

@@ -66,6 +66,8 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:workers` | sorted set, worker by its last beat | each worker, once a second | a lease and ten seconds |
 | `p:worker:ID` | string, JSON, the worker's state | that worker, once a second | a lease and ten seconds |
 | `p:worker:ID:mail` | list, words to the worker | tell | ten seconds |
+| `p:counts` | hash, a metric's count to a number | each worker and `serve`, by count | for ever |
+| `p:counted:ID` | string, number of its last batch of counts | count | an hour |
 | `p:trouble:ID` | string, since when a job, run or artifact is in trouble, ms | a worker | `RECKONER_TROUBLE_S` twice |
 | `p:probe:ID` | string | `doctor`, which removes it | ten seconds |
 | `p:heal:MODEL` | string, the damage for which its fit was enqueued | healing | seven days |
@@ -188,6 +190,15 @@ class Keys:
     def workers(self) -> str:
         """The workers by their last beat."""
         return self._name("workers")
+
+    @property
+    def counts(self) -> str:
+        """The counts of all processes together."""
+        return self._name("counts")
+
+    def counted(self, process: str) -> str:
+        """The number of the last batch of counts that a process has added."""
+        return self._name("counted", process)
 
     def beat(self, worker: str) -> str:
         """A worker's heartbeat."""
@@ -510,7 +521,15 @@ class Keys:
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
         strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now)
         strings += (self.night_driver, self.hidden_version)
-        hashes = (self.generations, self.held, self.barred, self.tagging, self.history, self.recent_versions)
+        hashes = (
+            self.generations,
+            self.held,
+            self.barred,
+            self.tagging,
+            self.history,
+            self.recent_versions,
+            self.counts,
+        )
         lists |= {self.event_stream: "stream"}
         return zsets | lists | dict.fromkeys(strings, "string") | dict.fromkeys(hashes, "hash")
 

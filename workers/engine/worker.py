@@ -59,6 +59,7 @@ class EngineWorker(Worker):
         name: The beginning of its fencing tokens, by which the jobs of a dead worker are found.
         wants: How many more jobs of a lane to claim. Call `claim_soon` when it rises from 0.
         observe: Called for each finished delivery.
+        on_lapse: Called with the number of leases that a claim has found lapsed.
         options: See `arq.Worker`.
     """
 
@@ -72,6 +73,7 @@ class EngineWorker(Worker):
         name: str = "",
         wants: Callable[[int], int] = any_number,
         observe: Callable[[JobEnd], None] | None = None,
+        on_lapse: Callable[[int], None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(functions, queue_name=keys.lanes[0], **options)
@@ -88,6 +90,7 @@ class EngineWorker(Worker):
             self.keep_result_forever,
         )
         self._observe = observe
+        self._on_lapse = on_lapse
         self.keys = keys
         self.lease_s = lease_s
         self._name = name
@@ -319,6 +322,8 @@ class EngineWorker(Worker):
         self._unanswered = []
         if claim.lapsed:
             log.warning("leases lapsed", jobs=claim.lapsed)
+            if self._on_lapse is not None:
+                self._on_lapse(claim.lapsed)
         for job in claim.jobs:
             self._start(job, token, lapses_at)
         if claim.next_ms is not None:

@@ -1,4 +1,4 @@
-"""The heartbeat of one worker process: it regularly reports that it is alive, what it runs and its trouble."""
+"""The heartbeat of one worker process: it regularly reports that it is alive, what it runs, and what it counted."""
 
 import os
 import resource
@@ -39,7 +39,7 @@ class Heartbeat:
         self._imports = can_import(runtime.settings.source)
 
     async def beat(self) -> None:
-        """Send one heartbeat."""
+        """Send one heartbeat, and add up what was counted since the last one."""
         running, snapshot = self._runtime.running.items(), self._runtime.store_watch.snapshot
         await self._beats.write(
             Beat(
@@ -59,14 +59,16 @@ class Heartbeat:
                 snapshot=None if snapshot is None else snapshot[:MAX_LETTERS],
             )
         )
+        await self._runtime.counters.add(self._runtime.redis, self._runtime.keys)
 
     async def run(self) -> None:
         """Send heartbeats for ever."""
         await run_periodically("heartbeat", self.pause_s, self.beat)
 
     async def stop(self) -> None:
-        """Remove the heartbeat. Without Redis it expires by itself."""
+        """Remove the heartbeat, and add up the last counts. Without Redis it expires by itself, and they are lost."""
         try:
+            await self._runtime.counters.add(self._runtime.redis, self._runtime.keys)
             await self._beats.remove(self._runtime.worker_id)
         except Exception as error:
             if not is_transient_redis_error(error):

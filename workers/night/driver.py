@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from reckoner.shared.errors import ReckonerError, WireError, is_environment_error
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import DRIVER_TTL_MS, STAGES, Night, Nights, Stage, StageName
+from reckoner.shared.metrics.table import NIGHTS_ENDED, STAGES_ENDED
 from reckoner.shared.periodic import renewing, run_periodically
 from reckoner.shared.redis.scripts import ask, call
 from reckoner.shared.serving.history import Entry, History
@@ -106,6 +107,7 @@ class NightDriver:
         keys, reason = self._runtime.keys, "its state was missing or invalid"
         if await call(self._runtime.redis, "unlock", [keys.night_now], [night_id]):
             await ask(self._runtime.redis, "DEL", keys.night_state(night_id))
+            self._runtime.counters.count(NIGHTS_ENDED, "failed")
             now_ms = await self._runtime.now_ms()
             await remember(
                 self._runtime,
@@ -200,7 +202,8 @@ class NightDriver:
             raise
         except Exception as again:
             log.error("night ended without its entry in the history", night=night.id, reason=_reason(again))
-            await self._nights.end(night, token, outcome_of(night))
+            if await self._nights.end(night, token, outcome_of(night)):
+                self._count(night)
 
     async def _stop_run(self, night: Night) -> None:
         """Start no more blocks of a failed night's run, which would go live after it."""
@@ -229,8 +232,16 @@ class NightDriver:
             self._notified = night.id
         if not await self._nights.end(night, token, outcome):
             raise NotDrivingError
+        self._count(night)
         write = log.info if outcome in ("live", "unchanged", "held") else log.warning
         write("night ended", night=night.id, date=night.date, outcome=outcome, reasons=entry.reasons)
+
+    def _count(self, night: Night) -> None:
+        counters = self._runtime.counters
+        counters.count(NIGHTS_ENDED, outcome_of(night))
+        for name, stage in night.stages.items():
+            if stage.outcome is not None:
+                counters.count(STAGES_ENDED, name, stage.outcome)
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:

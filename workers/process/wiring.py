@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+import time
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,11 @@ from arq import ArqRedis
 from redis.asyncio import Redis
 
 from reckoner.shared.cancelling import cancel_and_wait
+from reckoner.shared.flows.flow_state import Flow, State
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
+from reckoner.shared.metrics.counters import Counters
+from reckoner.shared.metrics.table import JOB_TIME, JOBS_ENDED, LANES, LEASES_LAPSED, TASK_RUN, TASK_WAIT, TASKS_ENDED
 from reckoner.shared.redis.connections import connect, eviction_policy
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.serving.events import Events
@@ -27,6 +31,7 @@ from reckoner.shared.store.verification import verification_cache
 from reckoner.shared.wire.jobs import arq_deserializer, arq_serializer
 from reckoner.workers.engine.claims import EngineKeys
 from reckoner.workers.engine.connection import connect_engine
+from reckoner.workers.engine.running import JobEnd
 from reckoner.workers.engine.wake import WAIT_S
 from reckoner.workers.engine.worker import EngineWorker
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
@@ -84,6 +89,8 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: Redis, store: Sto
         lease_s=settings.lease_s,
         name=name,
         wants=lambda lane: runtime.scheduler.room("batch") if engine_keys.shared[lane] else MAX_JOBS,
+        observe=partial(_count_task, runtime.counters),
+        on_lapse=partial(_count_lapsed, runtime.counters),
         **worker_options(runtime),
     )
     runtime.scheduler.on_room = worker.claim_soon
@@ -99,7 +106,7 @@ def build_engine(settings: Settings, redis: ArqRedis, waiting: Redis, store: Sto
 
 def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
     """The runtime that every task of a worker gets."""
-    keys, threads = Keys(settings.prefix), Threads(settings.threads)
+    keys, threads, counters = Keys(settings.prefix), Threads(settings.threads), Counters()
     # A wait and the task's deadline together stay below arq's timeout.
     patience_s = settings.task_deadline_s / 4
     verified = verification_cache(settings.home_path)
@@ -109,7 +116,7 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         settings=settings,
         redis=redis,
         keys=keys,
-        flows=Flows(redis, keys, settings.first_look_s, settings.threads),
+        flows=Flows(redis, keys, settings.first_look_s, settings.threads, partial(_count_job, counters)),
         runs=Runs(redis, keys, settings.first_look_s),
         results=Results(redis, keys),
         events=Events(redis, keys, settings.first_look_s, settings.max_events),
@@ -121,7 +128,25 @@ def build_runtime(settings: Settings, redis: ArqRedis, store: Store) -> Runtime:
         store_watch=StoreWatch(store, threads, partial(claim_store, redis, settings, store)),
         layouts=Layouts(layout_files, threads.blocking),
         masks=Masks(Hidden(redis, keys), Tags(redis, keys), store, threads.use_store),
+        counters=counters,
     )
+
+
+def _count_task(counters: Counters, end: JobEnd) -> None:
+    lane = LANES[end.lane]
+    counters.count(TASKS_ENDED, lane, end.kind, end.outcome)
+    counters.observe(TASK_WAIT, lane, end.kind, seconds=end.waited_s)
+    counters.observe(TASK_RUN, lane, end.kind, seconds=end.ran_s)
+
+
+def _count_lapsed(counters: Counters, jobs: int) -> None:
+    counters.count(LEASES_LAPSED, by=jobs)
+
+
+def _count_job(counters: Counters, flow: Flow, outcome: State) -> None:
+    counters.count(JOBS_ENDED, flow.lane, flow.kind, outcome)
+    if flow.created_ms:
+        counters.observe(JOB_TIME, flow.lane, flow.kind, seconds=time.time() - flow.created_ms / 1000)
 
 
 def worker_options(runtime: Runtime) -> dict[str, Any]:

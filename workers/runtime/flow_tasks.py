@@ -1,5 +1,6 @@
 """Runs the tasks of flows: checks that a task is still wanted, runs it, and fails its flow if it fails."""
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -8,6 +9,7 @@ import structlog
 
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
+from reckoner.shared.metrics.table import JOB_WORK
 from reckoner.shared.redis.keys import job_key
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
 from reckoner.workers.engine.lease import Lease
@@ -82,8 +84,12 @@ async def _run_if_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None
 
 
 async def _run_body(delivery: Delivery, flow: Flow, task: FlowTask, body: Body) -> None:
-    await delivery.runtime.invalidate_after_deaths(delivery.deaths, flow.spec)
-    await body(delivery.runtime, flow, task, delivery.lease)
+    runtime, began_s = delivery.runtime, time.monotonic()
+    try:
+        await runtime.invalidate_after_deaths(delivery.deaths, flow.spec)
+        await body(runtime, flow, task, delivery.lease)
+    finally:
+        runtime.counters.count(JOB_WORK, flow.kind, by=time.monotonic() - began_s)
 
 
 async def _load_flow(delivery: Delivery, task: FlowTask) -> Flow | None:

@@ -16,6 +16,7 @@ from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, NothingFittedError
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.runs import Runs
+from reckoner.shared.metrics.counters import Counters
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.events import Events
@@ -71,6 +72,7 @@ class Runtime:
     store_watch: StoreWatch
     layouts: Layouts
     masks: Masks
+    counters: Counters
     running: dict[str, int] = field(default_factory=dict)
     """The running jobs with their start, in milliseconds since the epoch by this host's clock."""
     open_flows: OpenFlows = field(default_factory=OpenFlows)

@@ -21,6 +21,8 @@ TRIES_TTL_S = 88_400
 CRON_TTL_MS = 60_000
 UNFINISHED_TTL_MS = 7 * 86_400_000
 ENDED_TTL_MS = 3_600_000
+# How long a batch of counts is known, so that it is not added twice.
+COUNTED_TTL_MS = 3_600_000
 NIGHT_TTL_DAYS = 8
 NIGHT_TTL_MS = NIGHT_TTL_DAYS * 86_400_000
 # Records and titles without a pointer.

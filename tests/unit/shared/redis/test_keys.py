@@ -19,6 +19,8 @@ def all_names(keys: Keys) -> list[str]:
         keys.workers,
         keys.beat("r"),
         keys.probe("r"),
+        keys.counts,
+        keys.counted("r"),
         keys.sweeper,
         *keys.pointers,
         keys.flow("f"),

@@ -1,0 +1,1 @@
+"""What is measured? The table of all metrics, and the counts that processes add up in Redis."""
