@@ -250,6 +250,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             le=1,
         ),
     ] = 0.5
+    http_tokens_file: Annotated[
+        str,
+        Meta(
+            description="The file of tokens of `reckoner serve`, with a line `ROLE NAME TOKEN` for each; without one "
+            "it listens on this machine only."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The lowest level that is logged.")
     ] = "INFO"
@@ -268,6 +275,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def password_path(self) -> Path | None:
         """The password's file as an absolute path, None when there is none."""
         return absolute_path(self.redis_password_file) if self.redis_password_file else None
+
+    @property
+    def http_tokens_path(self) -> Path | None:
+        """The file of tokens as an absolute path, None when there is none."""
+        return absolute_path(self.http_tokens_file) if self.http_tokens_file else None
 
 
 @dataclass(frozen=True)

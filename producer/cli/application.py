@@ -28,6 +28,7 @@ from reckoner.producer.cli.named_lists import lists
 from reckoner.producer.cli.night import night
 from reckoner.producer.cli.output import say
 from reckoner.producer.cli.record import record
+from reckoner.producer.cli.serve import serve
 from reckoner.producer.cli.show import show
 from reckoner.producer.cli.similar import similar
 from reckoner.producer.cli.status import status
@@ -50,8 +51,8 @@ app = typer.Typer(
 app.command("import")(import_)
 for command in (
     users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, record, merge, hide, unhide, hidden, tag,
-    tags, batch, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor, config, worker, up, demo,
-    synth, version,
+    tags, batch, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor, config, worker, up, serve,
+    demo, synth, version,
 ):  # fmt: skip
     # -TAG is no option.
     app.command(context_settings={"ignore_unknown_options": command is tag})(command)

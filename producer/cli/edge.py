@@ -77,35 +77,21 @@ def _redis_message(error: Exception) -> str | None:
 
 def connect(settings: "Settings") -> "OpenReckoner":
     """The client for the configured Redis; enter it to connect."""
-    from reckoner.producer.client.open import OpenReckoner
+    from reckoner.producer.client.open import OpenReckoner, client_options
     from reckoner.shared.redis.embedded import find_redis
 
-    return OpenReckoner(find_redis(settings), **_options(settings))
+    return OpenReckoner(find_redis(settings), **client_options(settings))
 
 
 def connect_blocking() -> "SyncReckoner":
     """The client for the configured Redis in a command that waits for its input; enter it to connect."""
+    from reckoner.producer.client.open import client_options
     from reckoner.producer.client.sync import SyncReckoner
     from reckoner.shared.redis.embedded import find_redis
     from reckoner.shared.settings import load_settings
 
     settings = load_settings()
-    return SyncReckoner(find_redis(settings), **_options(settings))
-
-
-def _options(settings: "Settings") -> dict[str, Any]:
-    from reckoner.shared.event_types import parse_event_types
-    from reckoner.shared.serving.impressions import Rotation
-
-    return {
-        "prefix": settings.prefix,
-        "first_look_s": settings.first_look_s,
-        "max_queued": settings.max_queued,
-        "fallback": settings.fallback,
-        "event_types": parse_event_types(settings.event_types),
-        "max_events": settings.max_events,
-        "rotation": Rotation(settings.rotation) if settings.rotation else None,
-    }
+    return SyncReckoner(find_redis(settings), **client_options(settings))
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -1,9 +1,11 @@
 """`OpenReckoner`: a `Reckoner` with its parts, for the commands, which need more than the calls of applications."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reckoner.producer.client.calls import ASK_S, translates_redis_errors
 from reckoner.producer.client.reckoner import Reckoner
+from reckoner.shared.event_types import parse_event_types
+from reckoner.shared.serving.impressions import Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +23,22 @@ if TYPE_CHECKING:
     from reckoner.shared.serving.events import Events
     from reckoner.shared.serving.impressions import Impressions
     from reckoner.shared.serving.results import Answer
+    from reckoner.shared.settings import Settings
     from reckoner.shared.wire.filters import Filter
     from reckoner.shared.wire.shapes import Record
+
+
+def client_options(settings: "Settings") -> dict[str, Any]:
+    """The options of a client that follow from the settings."""
+    return {
+        "prefix": settings.prefix,
+        "first_look_s": settings.first_look_s,
+        "max_queued": settings.max_queued,
+        "fallback": settings.fallback,
+        "event_types": parse_event_types(settings.event_types),
+        "max_events": settings.max_events,
+        "rotation": Rotation(settings.rotation) if settings.rotation else None,
+    }
 
 
 class OpenReckoner(Reckoner):
@@ -72,6 +88,15 @@ class OpenReckoner(Reckoner):
     def runs(self) -> "Runs":
         """The runs."""
         return self._client.runs
+
+    @translates_redis_errors
+    async def ping(self, *, timeout: float | None = ASK_S) -> None:
+        """Check that Redis answers.
+
+        Raises:
+            RedisUnavailableError: it does not, or refuses reads.
+        """
+        await self._client.results.generations.pointer(self._client.keys.current)
 
     @translates_redis_errors
     async def reach(

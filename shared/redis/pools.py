@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import hiredis
 from redis import exceptions
@@ -193,8 +193,8 @@ class CancellableConnection(AbstractConnection):
 
         Whoever takes the transport tells that protocol of its loss, which `disconnect` waits for.
         """
-        transport = self._writer.transport  # type: ignore[union-attr]
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's are no subclass of asyncio's.
+        transport = cast("asyncio.Transport", self._writer.transport)  # type: ignore[union-attr]
         return transport, transport.get_protocol()
 
     def reply_reader(self, no_answer: object) -> hiredis.Reader:

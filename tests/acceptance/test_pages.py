@@ -33,11 +33,16 @@ USERS = [15, 42, 43, *range(100, 130), 601]
 ITEMS = ["260", "1196", "33794", "48516", "55820", "58559", *map(str, range(500, 528))]
 
 # Long-running commands, and their log line when ready.
-LASTING = {"reckoner up": "worker ready", "reckoner worker": "worker ready"}
+LASTING = {
+    "reckoner up": "worker ready",
+    "reckoner worker": "worker ready",
+    "reckoner serve": "Who may what",
+}
 # Tested elsewhere: the file, and a text in it.
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "make": ("tests/acceptance/test_makefile.py", '["make", *arguments]'),
     "pip install": ("tests/acceptance/test_client_alone.py", '"-m", "pip", "install"'),
+    "curl": ("tests/acceptance/test_http.py", 'PAGE = "docs/http.md"'),
     "docker compose": ("tests/acceptance/test_compose.py", 'PAGE = "docs/deployment.md"'),
     "reckoner cancel": ("tests/integration/producer/client/test_cancelling.py", 'commands.run, "cancel"'),
     "reckoner drain": ("tests/acceptance/test_graceful_stop.py", '"drain"'),

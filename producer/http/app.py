@@ -1,0 +1,35 @@
+"""The app: one client for each process, and the routes of all modules."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from starlette.applications import Starlette
+
+from reckoner.producer.client.open import OpenReckoner, client_options
+from reckoner.producer.http import health, reading
+from reckoner.producer.http.calls import Server
+from reckoner.producer.http.config import HttpConfig
+from reckoner.producer.http.dispatch import Dispatch
+from reckoner.producer.http.routes import Table
+from reckoner.producer.http.tokens import Access
+
+# Each module of routes has a tuple of them.
+ROUTES = (*health.ROUTES, *reading.ROUTES)
+
+
+def make_app(config: HttpConfig) -> Starlette:
+    """The app of one process; its client connects with the first request, so it starts without Redis.
+
+    Raises:
+        SettingsError: the file of tokens is invalid.
+    """
+    access = Access(config.tokens_file)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with aclosing(OpenReckoner(config.redis_url, **client_options(config.settings))) as reckoner:
+            app.state.server = Server(config, access, reckoner)
+            app.state.reckoner = reckoner
+            yield
+
+    return Starlette(routes=[Dispatch(Table(ROUTES))], lifespan=lifespan)
