@@ -58,19 +58,19 @@ class CachingResults(Results):
         """Read the pointer again at the next call."""
         self._asked = -math.inf
 
-    async def read_current(self, users: Sequence[str]) -> "tuple[Record, Reading]":
+    async def read_current(self, users: Sequence[str], n: int | None = None) -> "tuple[Record, Reading]":
         """The record of the current generation, and users' results in it; see `current` and `read_shown`."""
         record, asked = self._record, monotonic()
         if record is not None and asked < self._asked + KEPT_S:
-            return record, await self.read_shown(record.generation, users)
+            return record, await self.read_shown(record.generation, users, n)
         current = self.keys.current
         pointer, results = await asyncio.gather(
-            self._values.get(current), self.read_shown(record.generation, users) if record else _nothing()
+            self._values.get(current), self.read_shown(record.generation, users, n) if record else _nothing()
         )
         generation = as_id(pointer or b"")
         if generation and (record is None or record.generation != generation):
             record, results = await asyncio.gather(
-                self.generations.record(generation), self.read_shown(generation, users)
+                self.generations.record(generation), self.read_shown(generation, users, n)
             )
         record = pointer_target(current, pointer or b"", record).require()
         self._keep(record, asked)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress, islice
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -14,12 +14,15 @@ from reckoner.producer.client.calls import places_wanted
 from reckoner.producer.client.questions import basket_spec
 from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.list_names import POPULAR
-from reckoner.shared.serving.results import Answer, Entry, Reading, Shown
+from reckoner.shared.serving.results import Answer, Entry, Reading, Shown, entries_of, left_out
 from reckoner.shared.wire.filters import Filter
-from reckoner.shared.wire.shapes import BasketResult, BasketSpec, FilteredResult, Record, Result, ScoredItem, UserSpec
+from reckoner.shared.wire.shapes import BasketSpec, Record, ScoredItem, UserSpec
 
 T = TypeVar("T")
 Tagged = Mapping[str, Collection[str]]
+ITEM_OF = attrgetter("item")
+# The filters whose verdicts are kept.
+MAX_KEPT = 16
 
 
 class Choice(NamedTuple):
@@ -32,6 +35,9 @@ class Choice(NamedTuple):
     suffices: bool
 
 
+NO_LIST = Choice("cache", [], 0, [], False)
+
+
 class Asked(NamedTuple):
     """What a request asks for: `n` places by a rule, in a generation, with the live tags of a version."""
 
@@ -40,6 +46,11 @@ class Asked(NamedTuple):
     record: Record
     tagging: bytes
 
+    @property
+    def tags_of(self) -> tuple[str, bytes]:
+        """The snapshot and the version of the live tags, for `CachingResults.kept_tags`."""
+        return self.record.snapshot, self.tagging
+
 
 class Filtering:
     """Answers with a filter. A filtered list of `results` is used while what it was computed with is the same."""
@@ -47,13 +58,14 @@ class Filtering:
     def __init__(self, results: CachingResults, asking: Asking) -> None:
         self._results = results
         self._asking = asking
+        self._verdicts = dict[tuple[frozenset[str], frozenset[str]], Verdicts]()
 
     async def read(
         self, users: Sequence[str], n: int | None, wanted: Filter, record: Record | None = None
     ) -> list[Answer]:
         """What the cache holds of users' lists, or a list for all users; creates no jobs."""
-        asked, reading, filtered = await self._read(users, n, Rule(wanted), record)
-        chosen = await self._choose(reading, filtered, asked)
+        asked, reading = await self._read(users, n, Rule(wanted), record)
+        chosen = await self._chosen(users, reading, asked)
         return _answers(users, chosen, await self._shown(chosen, reading, asked), asked)
 
     async def computed(
@@ -64,17 +76,16 @@ class Filtering:
         Returns:
             The lists of the users whose jobs succeeded; and the flow for each other user, None if Redis lost the job.
         """
-        asked, reading, filtered = await self._read(users, n, Rule(wanted), record)
-        chosen = dict(zip(users, await self._choose(reading, filtered, asked), strict=True))
+        asked, reading = await self._read(users, n, Rule(wanted), record)
+        chosen = dict(zip(users, await self._chosen(users, reading, asked), strict=True))
         left = dict(zip(users, reading.left, strict=True))
         missing = [user for user, choice in chosen.items() if fresh or not choice.suffices]
         failed: dict[str, Flow | None] = {}
         if missing:
             generation, job = asked.record.generation, asked.rule.job
             found, failed = await self._asking.lists(missing, generation, fresh=True, wanted=job)
-            lists = Reading([None] * len(missing), [left[user] for user in missing], reading.hidden)
-            computed = await self._choose(lists, [found.get(user) for user in missing], asked)
-            chosen |= zip(missing, computed, strict=True)
+            lists = Reading([found.get(user) for user in missing], [left[user] for user in missing], reading.hidden)
+            chosen |= zip(missing, await self._choose(lists, asked, filtered=True), strict=True)
         done = [user for user in users if user not in failed]
         some, reading = [chosen[user] for user in done], Reading([], [left[user] for user in done], reading.hidden)
         return _answers(done, some, await self._shown(some, reading, asked), asked), failed
@@ -88,96 +99,109 @@ class Filtering:
         if basket:
             spec = basket_spec(basket, record)
             choice, items = await self._basket(spec, reading, asked), spec.items
-        [(source, shown, left_out)] = await self._shown([choice], reading, asked)
-        return BasketAnswer(items, record.generation, source, shown, choice.unknown, left_out)
+        [(source, shown, out)] = await self._shown([choice], reading, asked)
+        return BasketAnswer(items, record.generation, source, shown, choice.unknown, out)
 
     async def _basket(self, spec: BasketSpec, reading: Reading, asked: Asked) -> Choice:
         wanted = BasketSpec(spec.items, spec.generation, spec.ordered, asked.rule.job)
-        result, (found, _) = await asyncio.gather(
-            self._results.read_basket(spec), self._results.read_filtered_and_tagging([wanted])
-        )
-        filtered = await self._fresh([wanted], found, asked)
-        [choice] = await self._choose(reading._replace(results=[result]), filtered, asked)
+        own = reading._replace(results=[await self._results.read_basket(spec)])
+        [choice] = await self._better([wanted], own, await self._choose(own, asked), asked)
         if not choice.suffices:
-            computed = await self._asking.filtered_basket(wanted)
-            [choice] = await self._choose(reading._replace(results=[None]), [computed], asked)
+            computed = reading._replace(results=[await self._asking.filtered_basket(wanted)])
+            [choice] = await self._choose(computed, asked, filtered=True)
         return choice
 
     async def _read(
         self, users: Sequence[str], n: int | None, rule: "Rule", record: Record | None
-    ) -> tuple[Asked, Reading, Sequence[FilteredResult | None]]:
-        """Users' lists and those with the filter: one round trip if the pointer is kept."""
-        results, guess = self._results, record or self._results.kept_record
-        if record is not None:
-            now = record
-            reading, (filtered, tagging) = await asyncio.gather(
-                results.read_shown(record.generation, users), self._read_filtered(users, rule, record)
-            )
-        elif guess is None:
-            now, reading = await results.read_current(users)
-            filtered, tagging = await self._read_filtered(users, rule, now)
+    ) -> tuple[Asked, Reading]:
+        """Users' lists and the version of the live tags: one round trip if the pointer is kept."""
+        results = self._results
+        if record is None:
+            (now, reading), tagging = await asyncio.gather(results.read_current(users), results.tags.version())
         else:
-            (now, reading), (filtered, tagging) = await asyncio.gather(
-                results.read_current(users), self._read_filtered(users, rule, guess)
-            )
-            if now.generation != guess.generation:
-                filtered, tagging = await self._read_filtered(users, rule, now)
-        asked = Asked(rule, places_wanted(n, now), now, tagging)
-        return asked, reading, await self._fresh(_specs(users, rule, now), filtered, asked)
+            now, shown = record, results.read_shown(record.generation, users)
+            reading, tagging = await asyncio.gather(shown, results.tags.version())
+        return Asked(rule, places_wanted(n, now), now, tagging), reading
 
-    async def _read_filtered(
-        self, users: Sequence[str], rule: "Rule", record: Record
-    ) -> tuple[Sequence[FilteredResult | None], bytes]:
-        return await self._results.read_filtered_and_tagging(_specs(users, rule, record))
+    async def _chosen(self, users: Sequence[str], reading: Reading, asked: Asked) -> list[Choice]:
+        """What passes of users' lists, or of the lists with the filter where that does not suffice."""
+        specs = [UserSpec(user, asked.record.generation, asked.rule.job) for user in users]
+        return await self._better(specs, reading, await self._choose(reading, asked), asked)
 
-    async def _fresh(
-        self, specs: Sequence[UserSpec | BasketSpec], filtered: Sequence[FilteredResult | None], asked: Asked
-    ) -> Sequence[FilteredResult | None]:
-        """Of filtered lists those that are as a job would make them now, None for the others."""
-        if not any(filtered):
-            return filtered
-        places = chain.from_iterable(result.items for result in filtered if result)
-        # With the versions, titles need no further round trip.
-        fresh, _ = await asyncio.gather(
-            self._results.fresh(specs, filtered, asked.tagging), self._titles(places, asked)
-        )
-        return fresh
+    async def _better(
+        self, specs: Sequence[UserSpec | BasketSpec], reading: Reading, chosen: list[Choice], asked: Asked
+    ) -> list[Choice]:
+        """The choices that suffice; and for the others those of lists with the filter, where these are cached."""
+        short = [at for at, choice in enumerate(chosen) if not choice.suffices]
+        if not short:
+            return chosen
+        filtered = await self._results.read_fresh([specs[at] for at in short], asked.tagging)
+        found = {at: result for at, result in zip(short, filtered, strict=True) if result is not None}
+        lists = Reading([*found.values()], [reading.left[at] for at in found], reading.hidden)
+        better = dict(zip(found, await self._choose(lists, asked, filtered=True), strict=True))
+        return [better.get(at, choice) for at, choice in enumerate(chosen)]
 
-    async def _choose(self, reading: Reading, filtered: Sequence[Result | None], asked: Asked) -> list[Choice]:
-        """For each result what passes of the one with the filter, or else of the other one."""
-        results = [own if found is None else found for own, found in zip(reading.results, filtered, strict=True)]
-        reading = reading._replace(results=results)
-        visible = [reading.visible(at) for at in range(len(results))]
-        judged = [places for places, found in zip(visible, filtered, strict=True) if found is None or asked.rule.caps]
-        tags = await self._tags([place.item for places in judged for place in places], asked, chain(*visible))
-        return [
-            _choice(result, found is not None, places, tags, asked)
-            for result, found, places in zip(results, filtered, visible, strict=True)
-        ]
+    async def _choose(self, reading: Reading, asked: Asked, *, filtered: bool = False) -> list[Choice]:
+        """For each result what passes of it; `filtered` says that they were computed with the filter."""
+        visible = [reading.visible(at) for at in range(len(reading.results))]
+        try:
+            tags = self._results.kept_tags(*asked.tags_of)
+            return self._choices(reading, visible, tags, asked, filtered=filtered)
+        except KeyError:
+            items = [place.item for places in visible for place in places]
+            tags = await self._tags(items, asked, chain(*visible))
+            return self._choices(reading, visible, tags, asked, filtered=filtered)
+
+    def _choices(
+        self, reading: Reading, visible: Sequence[list[ScoredItem]], tags: Tagged, asked: Asked, *, filtered: bool
+    ) -> list[Choice]:
+        """What passes of the visible places of results.
+
+        Raises:
+            KeyError: the tags of an item are not there.
+        """
+        rule, n, verdicts = asked.rule, asked.n, self._verdicts_of(asked.rule, tags)
+        source, most = ("filtered", rule.job.pool) if filtered else ("cache", 0)
+        most = max(asked.record.places, most if rule.job.long else 0)
+        judges, chosen = rule.caps or not filtered, list[Choice]()
+        for result, shown in zip(reading.results, visible, strict=True):
+            if result is None:
+                chosen.append(NO_LIST)
+                continue
+            places = rule.passing(shown, ITEM_OF, verdicts, n) if judges else shown
+            # A list with fewer places than there may be has all candidates. Another job would only leave out what is
+            # hidden.
+            count = len(result.items)
+            suffices = len(places) >= n or count < most or (filtered and len(shown) == count)
+            if rule.job.diversity and not filtered:
+                suffices = not count
+            chosen.append(Choice(source, places, left_out(result.items, places, n), result.unknown, suffices))
+        return chosen
+
+    def _verdicts_of(self, rule: "Rule", tags: Tagged) -> "Verdicts":
+        """The verdicts of a rule; those of other requests with the same tags, while the items have the same."""
+        key = rule.only, rule.without
+        kept = self._verdicts.get(key)
+        if kept is None or kept.tags is not tags:
+            kept = Verdicts(rule, tags)
+            if len(self._verdicts) >= MAX_KEPT:
+                self._verdicts.clear()
+            self._verdicts[key] = kept
+        return kept
 
     async def _shown(self, chosen: Sequence[Choice], reading: Reading, asked: Asked) -> list[Shown]:
         """The first places with titles; of a list for all users where there are none."""
         n, snapshot = asked.n, asked.record.snapshot
         is_whole = all(choice.places for choice in chosen)
         fallback = [] if is_whole else await self._for_all(reading.hidden, asked)
-        titles = await self._titles(chain.from_iterable(choice.places[:n] for choice in chosen), asked)
-        common = list(dict.fromkeys(item for _, items, _ in fallback for item in items))
-        titles_for_all = await self._results.titles(snapshot, common) if common else {}
-        lists: list[Shown] = []
-        for choice, left in zip(chosen, reading.left, strict=True):
-            if choice.places:
-                entries = [
-                    Entry(place.item, place.score, place.because, titles.get(place.item), titles.get(place.because))
-                    for place in choice.places[:n]
-                ]
-                lists.append((choice.source, entries, choice.left_out))
-                continue
-            rest = [(name, [item for item in items if item not in left], items, out) for name, items, out in fallback]
-            name, some, whole, out = next((each for each in rest if each[1]), (POPULAR, [], [], 0))
-            left_out = choice.left_out + out + len(whole) - len(some)
-            entries = [Entry(item, None, None, titles_for_all.get(item), None) for item in some[:n]]
-            lists.append((name, entries, left_out))
-        return lists
+        try:
+            return _shown(chosen, reading, fallback, n, self._results.kept_titles(snapshot))
+        except KeyError:
+            places = chain.from_iterable(choice.places[:n] for choice in chosen)
+            items = [text for place in places for text in (place.item, place.because)]
+            wanted = list(dict.fromkeys((*items, *(item for _, items, _ in fallback for item in items))))
+            titles = dict.fromkeys(wanted) | await self._results.titles(snapshot, wanted)
+            return _shown(chosen, reading, fallback, n, titles)
 
     async def _for_all(self, hidden: Collection[str], asked: Asked) -> list[tuple[str, list[str], int]]:
         """What passes of the lists for all users, and how much does not: that of a single tag, and the fallback."""
@@ -187,7 +211,8 @@ class Filtering:
         lists = await self._results.named_lists.read(record.snapshot, names)
         found = [items or (record.popular if name == POPULAR else []) for name, items in zip(names, lists, strict=True)]
         tags = await self._tags(list(chain.from_iterable(found)), asked, ())
-        passing = [rule.passing((item for item in items if item not in hidden), str, tags) for items in found]
+        verdicts = Verdicts(rule, tags)
+        passing = [rule.passing([item for item in items if item not in hidden], str, verdicts) for items in found]
         out = [len(items) - len(some) for items, some in zip(found, passing, strict=True)]
         return list(zip(names, passing, out, strict=True))
 
@@ -208,6 +233,26 @@ class Filtering:
         return await self._results.titles(asked.record.snapshot, list(items))
 
 
+class Verdicts(dict[str, bool]):
+    """Whether items pass a rule by their tags: found when it is asked for, and then kept."""
+
+    def __init__(self, rule: "Rule", tags: Tagged) -> None:
+        super().__init__()
+        self.tags = tags
+        self._only, self._without = rule.only, rule.without
+
+    def __missing__(self, item: str) -> bool:
+        """The verdict of an item that was not asked for yet.
+
+        Raises:
+            KeyError: the tags of the item are not there.
+        """
+        tags = self.tags[item]
+        passes = (not self._only or not self._only.isdisjoint(tags)) and self._without.isdisjoint(tags)
+        self[item] = passes
+        return passes
+
+
 class Rule:
     """Which items pass a filter, by the sets of its tags and items."""
 
@@ -218,52 +263,58 @@ class Rule:
         self.only, self.without = frozenset(wanted.only), frozenset(wanted.without)
         self._exclude = frozenset(wanted.exclude)
 
-    def passing(self, items: Iterable[T], item_of: Callable[[T], str], tags: Tagged) -> list[T]:
-        """What passes of a list, in its order: of a tag only the first ones, if there is a limit."""
-        only, without, exclude = self.only, self.without, self._exclude
-        if exclude:
-            items = [each for each in items if item_of(each) not in exclude]
-        if only:
-            items = [each for each in items if not only.isdisjoint(tags.get(item_of(each), ()))]
-        if without:
-            items = [each for each in items if without.isdisjoint(tags.get(item_of(each), ()))]
-        return self._capped(items, item_of, tags) if self.caps else list(items)
+    def passing(self, items: list[T], item_of: Callable[[T], str], verdicts: Verdicts, n: int | None = None) -> list[T]:
+        """What passes of a list, in its order, at most `n`; of a tag only the first ones, if there is a limit.
+
+        Raises:
+            KeyError: the tags of an item are not there.
+        """
+        if self._exclude:
+            items = [each for each in items if item_of(each) not in self._exclude]
+        if self.caps:
+            items = self._capped(self._tagged(items, item_of, verdicts), item_of, verdicts.tags)
+        elif self.only or self.without:
+            return list(islice(self._tagged(items, item_of, verdicts), n))
+        return items[:n]
+
+    def _tagged(self, items: list[T], item_of: Callable[[T], str], verdicts: Verdicts) -> Iterable[T]:
+        """What passes by its tags: looked at when it is asked for."""
+        if not (self.only or self.without):
+            return items
+        return compress(items, map(verdicts.__getitem__, map(item_of, items)))
 
     def _capped(self, items: Iterable[T], item_of: Callable[[T], str], tags: Tagged) -> list[T]:
         found, counts, most = list[T](), Counter[str](), self.wanted.max_per_tag
         for each in items:
-            its_tags = tags.get(item_of(each), ())
+            its_tags = tags[item_of(each)]
             if all(counts[tag] < most for tag in its_tags):
                 counts.update(its_tags)
                 found.append(each)
         return found
 
 
-def _specs(users: Sequence[str], rule: Rule, record: Record) -> list[UserSpec]:
-    return [UserSpec(user, record.generation, rule.job) for user in users]
+def _shown(
+    chosen: Sequence[Choice],
+    reading: Reading,
+    fallback: Sequence[tuple[str, list[str], int]],
+    n: int,
+    titles: Mapping[str, str | None],
+) -> list[Shown]:
+    """The first places with titles; of a list for all users where there are none.
 
-
-def _choice(
-    result: Result | BasketResult | None,
-    is_filtered: bool,
-    visible: Sequence[ScoredItem],
-    tags: Tagged,
-    asked: Asked,
-) -> Choice:
-    """What passes of the visible places of a result, with the filter or without it."""
-    source = "filtered" if is_filtered else "cache"
-    if result is None:
-        return Choice(source, [], 0, [], False)
-    rule, most, places = asked.rule, asked.record.places, visible
-    if is_filtered:
-        most = max(most, rule.job.pool) if rule.job.long else most
-    if rule.caps or not is_filtered:
-        places = rule.passing(visible, attrgetter("item"), tags)
-    # A list with fewer places than there may be has all candidates. Another job would only leave out what is hidden.
-    suffices = len(places) >= asked.n or len(result.items) < most or (is_filtered and len(visible) == len(result.items))
-    if rule.job.diversity and not is_filtered:
-        suffices = not result.items
-    return Choice(source, [*places], len(result.items) - len(places), result.unknown, suffices)
+    Raises:
+        KeyError: the title of an item is not there.
+    """
+    lists: list[Shown] = []
+    for choice, left in zip(chosen, reading.left, strict=True):
+        if choice.places:
+            lists.append((choice.source, entries_of(choice.places[:n], titles), choice.left_out))
+            continue
+        rest = [(name, [item for item in items if item not in left], items, out) for name, items, out in fallback]
+        name, some, whole, out = next((each for each in rest if each[1]), (POPULAR, [], [], 0))
+        shown = [Entry(item, None, None, titles[item], None) for item in some[:n]]
+        lists.append((name, shown, choice.left_out + out + len(whole) - len(some)))
+    return lists
 
 
 def _answers(users: Sequence[str], chosen: Sequence[Choice], shown: Sequence[Shown], asked: Asked) -> list[Answer]:

@@ -307,10 +307,10 @@ class Reckoner:
             return await self._client.filtering.computed(users, n, wanted, fresh=fresh, record=record)
         results = self._client.results
         if record is None or n is None:
-            record, reading = await results.read_current(users)
+            record, reading = await results.read_current(users, self._to_read(n))
             n = places_wanted(n, record)
         else:
-            reading = await results.read_shown(record.generation, users)
+            reading = await results.read_shown(record.generation, users, self._to_read(n))
         found: dict[str, Result | BasketResult | None] = dict(zip(users, reading.results, strict=True))
         # A list with too many places that must not be shown is computed anew without them.
         short = {user for at, user in enumerate(users) if reading.is_short(at, n)}
@@ -326,6 +326,10 @@ class Reckoner:
         if self._client.rotates:
             reading = await self._rotated(done, reading)
         return await results.complete(done, reading, n, record), failed
+
+    def _to_read(self, n: int | None) -> int | None:
+        """The least number of places to decode of each list: all, if their order depends on what was shown."""
+        return None if self._client.rotates else DEFAULT_N if n is None else n
 
     async def _rotated(self, users: Sequence[str], reading: Reading) -> Reading:
         impressions = self._client.impressions
@@ -576,7 +580,7 @@ class Reckoner:
             )
             return (await self._client.filtering.read([user], n, wanted))[0]
         results = self._client.results
-        record, found = await results.read_current([user])
+        record, found = await results.read_current([user], self._to_read(n))
         if self._client.rotates:
             found = await self._rotated([user], found)
         return (await results.complete([user], found, places_wanted(n, record), record))[0]
@@ -622,7 +626,7 @@ class Reckoner:
         if wanted is not None:
             return await self._client.filtering.read(users, n, wanted)
         results = self._client.results
-        record, found = await results.read_current(users)
+        record, found = await results.read_current(users, self._to_read(n))
         if self._client.rotates:
             found = await self._rotated(users, found)
         return await results.complete(users, found, places_wanted(n, record), record)

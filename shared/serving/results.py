@@ -78,7 +78,7 @@ class Answer(Struct, frozen=True):
     source: Source
     items: list[Entry]
     left_out: int = 0
-    """The number of places that were left out: the user has had their items since, or they are hidden.
+    """The number of places that were left out to find these: the user has had their items since, or they are hidden.
 
     With a filter, also those that do not pass. Those of a list for all are counted if it is the answer.
     """
@@ -100,7 +100,7 @@ class Reading(NamedTuple):
             return []
         if not left and not hidden:
             return result.items
-        return [place for place in result.items if place.item not in left and place.item not in hidden]
+        return _visible(result.items, left, hidden)
 
     def is_short(self, at: int, n: int) -> bool:
         """Whether a result has less than `n` places only because some must not be shown."""
@@ -176,11 +176,14 @@ class Results:
             found.append(result)
         return found
 
-    async def read_shown(self, generation: str, users: Sequence[str]) -> Reading:
-        """Read users' cached results with what must not be shown, in one round trip for up to some hundred users."""
+    async def read_shown(self, generation: str, users: Sequence[str], n: int | None = None) -> Reading:
+        """Read users' cached results with what must not be shown, in one round trip for up to some hundred users.
+
+        With `n`, a result may end after as many places that may be shown.
+        """
         if len(users) > READ_AT_ONCE:
             parts = range(0, len(users), READ_AT_ONCE)
-            some = [await self.read_shown(generation, users[part : part + READ_AT_ONCE]) for part in parts]
+            some = [await self.read_shown(generation, users[part : part + READ_AT_ONCE], n) for part in parts]
             found = [result for part in some for result in part.results]
             return Reading(found, [one for part in some for one in part.left], some[-1].hidden)
         keys, count = self.keys, len(users)
@@ -188,11 +191,12 @@ class Results:
             name = keys.result(generation, users[0])
             data, out, version = await self._values.read("MGET", name, keys.left(users[0]), keys.hidden_version)
             hidden = NOTHING if version is None else (await self.hidden.of_version(version)).items
+            its_left = NOTHING if out is None else _left(out)
             try:
-                result = None if data is None else RESULT.decode(data)
+                result = None if data is None else _result(data, n, its_left, hidden)
             except WireError:
                 [result] = await self._decoded([name], [data])
-            return Reading((result,), (NOTHING if out is None else _left(out),), hidden)
+            return Reading((result,), (its_left,), hidden)
         names = [keys.result(generation, user) for user in users]
         names += map(keys.left, users)
         names.append(keys.hidden_version)
@@ -201,7 +205,10 @@ class Results:
         left: list[Collection[str]] = [NOTHING if some is None else _left(some) for some in values[count:-1]]
         results: Sequence[Result | None]
         try:
-            results = [None if data is None else RESULT.decode(data) for data in values[:count]]
+            results = [
+                None if data is None else _result(data, n, its_left, hidden)
+                for data, its_left in zip(values[:count], left, strict=True)
+            ]
         except WireError:
             results = await self._decoded(names[:count], values[:count])
         return Reading(results, left, hidden)
@@ -235,31 +242,22 @@ class Results:
         return Cached(self.filtered_keys([spec])[0], data, FILTERED_TTL_S)
 
     async def read_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
-        """Read filtered lists; an invalid one is quarantined and counts as a miss."""
-        return (await self.read_filtered_and_tagging(specs))[0]
-
-    async def read_filtered_and_tagging(
-        self, specs: Sequence[UserSpec | BasketSpec]
-    ) -> tuple[list[FilteredResult | None], bytes]:
-        """Read filtered lists, all with the same filter, and the version of the live tags, in one round trip."""
-        names = self.filtered_keys(specs)
-        values, found = await self._sliced("MGET", [*names, self.keys.tagging_version]), list[FilteredResult | None]()
-        for name, data in zip(names, values, strict=False):
-            result = None
-            if data is not None:
-                result = await self._values.decode(FILTERED, "filtered list", name, name, data)
+        """Read filtered lists, all with the same filter; an invalid one is quarantined and counts as a miss."""
+        names, found = self.filtered_keys(specs), list[FilteredResult | None]()
+        for name, data in zip(names, await self._sliced("MGET", names), strict=True):
+            result = await self._values.decode(FILTERED, "filtered list", name, name, data)
             found.append(result)
-        return found, values[-1] or b""
+        return found
 
-    async def fresh(
-        self, specs: Sequence[UserSpec | BasketSpec], found: Sequence[FilteredResult | None], tagging: bytes
-    ) -> list[FilteredResult | None]:
+    async def read_fresh(self, specs: Sequence[UserSpec | BasketSpec], tagging: bytes) -> list[FilteredResult | None]:
         """Of filtered lists those that are as a job would make them now, None for the others.
 
-        A list that holds items that were hidden since then counts as fresh.
+        A list that holds items that were hidden since then counts as fresh. `tagging` is the version of the live tags.
         """
         users = [spec.user if isinstance(spec, UserSpec) else "" for spec in specs]
-        recents = await self._sliced("HMGET", users, [self.keys.recent_versions])
+        found, recents = await asyncio.gather(
+            self.read_filtered(specs), self._sliced("HMGET", users, [self.keys.recent_versions])
+        )
         fresh: list[FilteredResult | None] = []
         for spec, result, recent in zip(specs, found, recents, strict=True):
             tagged = tagging if spec.filter and spec.filter.reads_tags else b""
@@ -280,7 +278,7 @@ class Results:
         """
         if record is None:
             record = (await self.generations.follow(self.keys.current)).require()
-        return await self.complete(users, await self.read_shown(record.generation, users), n, record)
+        return await self.complete(users, await self.read_shown(record.generation, users, n), n, record)
 
     async def complete(self, users: Sequence[str], reading: Reading, n: int, record: Record) -> list[Answer]:
         """Make answers of users' results in a generation, with a fallback for users without one."""
@@ -338,6 +336,25 @@ class Results:
         return {item: v.decode(errors="replace") for item, v in zip(items, values, strict=True) if v is not None}
 
 
+def _result(data: bytes, n: int | None, left: Collection[str], hidden: Collection[str]) -> Result:
+    """A result, up to the first `n` places that may be shown or more."""
+    if n is None or n < 1:
+        return RESULT.decode(data)
+    result = RESULT.first(data, n)
+    if (left or hidden) and len(_visible(result.items, left, hidden)) < n:
+        return RESULT.decode(data)
+    return result
+
+
+def _visible(places: list[ScoredItem], left: Collection[str], hidden: Collection[str]) -> list[ScoredItem]:
+    return [place for place in places if place.item not in left and place.item not in hidden]
+
+
+def left_out(places: Sequence[ScoredItem], shown: Sequence[ScoredItem], n: int) -> int:
+    """How many of the places were left out to find the first `n` of those that may be shown."""
+    return len(places) - len(shown) if len(shown) < n else places.index(shown[n - 1]) + 1 - n
+
+
 def _left(data: bytes) -> Collection[str]:
     """The items of the JSON strings that a user's lists leave out; of invalid bytes none."""
     try:
@@ -366,25 +383,30 @@ def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, st
     source, items = fallback
     hidden, common = reading.hidden, list[Entry]()
     for result, left in zip(reading.results, reading.left, strict=True):
-        places, left_out = result.items if result else NO_ITEMS, 0
+        places, out = result.items if result else NO_ITEMS, 0
         if left or hidden:
-            before = len(places)
-            places = [place for place in places if place.item not in left and place.item not in hidden]
-            left_out = before - len(places)
+            shown = _visible(places, left, hidden)
+            places, out = shown, left_out(places, shown, n)
         if places:
-            entries = [
-                Entry(item := p.item, p.score, because := p.because, titles[item], titles[because]) for p in places[:n]
-            ]
-            lists.append(("cache", entries, left_out))
+            lists.append(("cache", entries_of(places[:n], titles), out))
             continue
         if left or hidden:
             some = [item for item in items if item not in left and item not in hidden]
-            left_out += len(items) - len(some)
-            lists.append((source, _same_for_all(some[:n], titles), left_out))
+            out += len(items) - len(some)
+            lists.append((source, _same_for_all(some[:n], titles), out))
         else:
             common = common or _same_for_all(items[:n], titles)
             lists.append((source, [*common], 0))
     return lists
+
+
+def entries_of(places: Sequence[ScoredItem], titles: Mapping[str, str | None]) -> list[Entry]:
+    """Places with titles.
+
+    Raises:
+        KeyError: the title of an item is not there.
+    """
+    return [Entry(item := p.item, p.score, because := p.because, titles[item], titles[because]) for p in places]
 
 
 def _same_for_all(items: Sequence[str], titles: Mapping[str, str | None]) -> list[Entry]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from reckoner.shared.defaults import MAX_BLOCK_USERS, MAX_LIST_LENGTH, MAX_NEIGHBOURS, MAX_RECENCY, MAX_SPARE
@@ -239,7 +240,7 @@ class Event(Struct, array_like=True, frozen=True):
     """None until it is recorded: then for the time of the recording."""
 
 
-class ScoredItem(Struct, array_like=True, frozen=True):
+class ScoredItem(Struct, array_like=True, frozen=True, gc=False):
     """A place of a cached list: an item, its score, and the history item with the largest share of it."""
 
     item: str
@@ -414,13 +415,43 @@ class _PlanCodec(DigestCodec[Plan]):
         return super().encode(bare if value.frozen is None else value, context)
 
 
+class _ResultCodec(Codec[Result]):
+    """A list of which not all places need to be decoded."""
+
+    # Before the first place, and between two.
+    _HEAD, _NEXT = b'{"format":2,"items":[', b"],["
+
+    def first(self, data: bytes, n: int) -> Result:
+        """A list with at least its first `n` places, or all. What comes after them is not looked at.
+
+        Raises:
+            WireError: the bytes do not have the shape.
+        """
+        cut = -1
+        if data.endswith(b'"]]}'):
+            # About as many bytes as these places have, and a few more; too few are decoded again.
+            second = data.find(self._NEXT, len(self._HEAD))
+            size = data.find(self._NEXT, second + 1) - second
+            cut = data.find(self._NEXT, len(self._HEAD) + size * (n + 2)) if size > 0 else -1
+        if cut > 0:
+            try:
+                # A cut within an id leaves its string open, which is no JSON.
+                result: Result = self._decoder.decode(data[: cut + 1] + b"]}")
+            except (msgspec.MsgspecError, ValueError):
+                pass
+            else:
+                if len(result.items) >= n:
+                    return result
+        return self.decode(data)
+
+
 SPEC: Codec[Spec] = DigestCodec(Spec)
 PLAN: Codec[Plan] = _PlanCodec(Plan)
 PARTIAL: DigestCodec[Partial] = DigestCodec(Partial)
 TRACE: Codec[Trace] = Codec(Trace)
 OUTCOME: Codec[Outcome] = Codec(Outcome)
 EVENT: Codec[Event] = Codec(Event, "json")
-RESULT: Codec[Result] = Codec(Result, "json")
+RESULT = _ResultCodec(Result, "json")
 BASKET: Codec[BasketResult] = Codec(BasketResult, "json")
 FILTERED: Codec[FilteredResult] = Codec(FilteredResult, "json")
 REPLY: Codec[Reply] = Codec(Reply, "json")

@@ -56,12 +56,12 @@ class Reads:
                 if self.some_out:
                     await reckoner.catalogue.hide(ITEMS[::10])
                     await reckoner.record_many([Event(user, ITEMS[int(user) % 1000]) for user in USERS])
-                await reckoner.get_many(USERS)
+                tags = ["even"] if self.by_tag else []
+                # Titles and tags are kept.
+                await reckoner.get_many(USERS, only=tags)
                 bare = Redis(unix_socket_path=server.url.partition("://")[2].partition("?")[0])
                 try:
-                    return await self._by_turns(
-                        _by_client(reckoner, ["even"] if self.by_tag else []), _by_mget(bare, keys)
-                    )
+                    return await self._by_turns(_by_client(reckoner, tags), _by_mget(bare, keys))
                 finally:
                     await bare.aclose()
 

@@ -546,7 +546,8 @@ class EventMachine(RuleBasedStateMachine):
         may = [item for item in places if item not in never]
         if may:
             assert (answer.source, shown) == ("cache", may[:LIST_LENGTH])
-            assert answer.left_out == len(places) - len(may)
+            last = places.index(shown[-1]) + 1 if len(may) >= LIST_LENGTH else len(places)
+            assert answer.left_out == last - len(shown)
             never |= self.shop.counted(answer.user, record.snapshot).left
         else:
             assert answer.source == "popular"

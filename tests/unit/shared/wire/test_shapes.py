@@ -288,3 +288,26 @@ def test_an_id_does_not_end_with_a_new_line(codec: Codec[Any], value: Any) -> No
     """A `$` in a pattern would let it pass."""
     with pytest.raises(WireError):
         codec.decode(codec.encode(value))
+
+
+# Ids that look like what stands between two places.
+odd_ids = st.one_of(st.sampled_from(["],[", '"],["', "a],[b", "]]}", '"]]}', "\\", "é"]), st.text(max_size=40))
+lists = st.lists(st.builds(ScoredItem, odd_ids, st.floats(allow_nan=False, allow_infinity=False), odd_ids), max_size=40)
+
+
+@given(lists, st.lists(odd_ids, max_size=2), st.integers(1, 45), st.data())
+def test_the_first_places_of_a_list_are_those_of_the_whole(
+    places: list[ScoredItem], unknown: list[str], n: int, data: st.DataObject
+) -> None:
+    """And what is unknown comes with them; of bytes that were cut off there are none."""
+    encoded = RESULT.encode(Result(2, places, unknown))
+    found = RESULT.first(encoded, n)
+    assert found.items == places[: max(n, len(found.items))]
+    assert found.unknown == unknown
+    with pytest.raises(WireError):
+        RESULT.first(encoded[: data.draw(st.integers(0, len(encoded) - 1))], n)
+
+
+def test_of_a_long_list_only_the_first_places_are_decoded() -> None:
+    places = [ScoredItem(f"{number:04}", 0.7531 / (number + 1), "a") for number in range(200)]
+    assert len(RESULT.first(RESULT.encode(Result(2, places)), 10).items) < 20
