@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from starlette.applications import Starlette
 
 from reckoner.producer.client.open import OpenReckoner, client_options
-from reckoner.producer.http import health, reading
+from reckoner.producer.http import health, metrics, reading
 from reckoner.producer.http.calls import Server
 from reckoner.producer.http.config import HttpConfig
 from reckoner.producer.http.dispatch import Dispatch
@@ -14,7 +14,7 @@ from reckoner.producer.http.routes import Table
 from reckoner.producer.http.tokens import Access
 
 # Each module of routes has a tuple of them.
-ROUTES = (*health.ROUTES, *reading.ROUTES)
+ROUTES = (*health.ROUTES, *metrics.ROUTES, *reading.ROUTES)
 
 
 def make_app(config: HttpConfig) -> Starlette:
@@ -28,8 +28,9 @@ def make_app(config: HttpConfig) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with aclosing(OpenReckoner(config.redis_url, **client_options(config.settings))) as reckoner:
-            app.state.server = Server(config, access, reckoner)
+            app.state.server = server = Server(config, access, reckoner)
             app.state.reckoner = reckoner
-            yield
+            async with server.counting.running(reckoner):
+                yield
 
     return Starlette(routes=[Dispatch(Table(ROUTES))], lifespan=lifespan)

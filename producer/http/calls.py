@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from reckoner.producer.http.counting import Counting
 from reckoner.producer.http.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Server:
     config: "HttpConfig"
     access: "Access"
     reckoner: "OpenReckoner"
+    counting: Counting = field(default_factory=Counting)
     stopping: bool = False
     """Whether it takes no new connections soon: then it is not ready."""
     in_flight: int = 0

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from reckoner.producer.http.problems import MEDIA_TYPE, ProblemError, as_problem
 from reckoner.producer.http.routes import Bound, Table
 from reckoner.producer.http.tokens import Identity
 from reckoner.shared.errors import ReckonerError
+from reckoner.shared.metrics.table import OTHER
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -59,8 +61,9 @@ class Dispatch(BaseRoute):
         return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
 
     async def handle(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer a request."""
+        """Answer a request, and count it."""
         answer: Answer | Response
+        began_s, counting = monotonic(), scope["app"].state.server.counting
         try:
             answer = await self._answer(scope, receive)
         except ProblemError as problem:
@@ -74,6 +77,8 @@ class Dispatch(BaseRoute):
         except Exception:
             log.exception("request failed", path=_path(scope))
             answer = _of_problem(ProblemError("internal", "See the log of `reckoner serve`."))
+        status = answer.status_code if isinstance(answer, Response) else answer.status
+        counting.request(scope.get("kind", OTHER), status, monotonic() - began_s)
         if isinstance(answer, Response):
             await answer(scope, receive, send)
             return
@@ -86,6 +91,7 @@ class Dispatch(BaseRoute):
         server: Server = scope["app"].state.server
         method, headers = scope["method"], dict(scope["headers"])
         bound, values = self.table.find(method, scope["raw_path"])
+        scope["kind"] = bound.kind
         identity = server.access.identify(method, headers)
         _require_role(bound, identity)
         if not bound.route.counted:

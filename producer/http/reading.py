@@ -63,8 +63,11 @@ async def recommendations(call: Call, asked: ForUser) -> Answer:
         diversity=asked.diversity,
     )
     if asked.timeout == 0 and not asked.fresh:
-        return await call.reckoner.get(asked.user, asked.n, **chosen, timeout=call.server.config.timeout_s)
-    return await call.reckoner.recommend(asked.user, asked.n, **chosen, fresh=asked.fresh, timeout=call.left_s)
+        answer = await call.reckoner.get(asked.user, asked.n, **chosen, timeout=call.server.config.timeout_s)
+    else:
+        answer = await call.reckoner.recommend(asked.user, asked.n, **chosen, fresh=asked.fresh, timeout=call.left_s)
+    call.server.counting.lists([answer.source])
+    return answer
 
 
 ROUTES = (

@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct, field
 
+from reckoner.producer.http.counting import request_kind
 from reckoner.producer.http.parameters import Reader
 from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.tokens import Role
@@ -83,6 +84,8 @@ class Bound(Struct, frozen=True, eq=False):
     route: Route
     reader: Reader
     names: tuple[str, ...]
+    kind: str
+    """Under which it is counted."""
 
 
 class Table:
@@ -103,7 +106,7 @@ class Table:
             if route.method in node.routes:
                 raise ValueError(f"{route.method} {route.path} is declared twice")
             reader = Reader(route.asked, route.body, route.in_path)
-            node.routes[route.method] = Bound(route, reader, tuple(names))
+            node.routes[route.method] = Bound(route, reader, tuple(names), request_kind(route.path))
 
     def find(self, method: str, raw_path: bytes) -> tuple[Bound, dict[str, Any]]:
         """The route of a method and a path, and the path's parameters.

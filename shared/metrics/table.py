@@ -45,7 +45,7 @@ REQUESTS: Final = (
 ANSWERS: Final = ("ok", "refused", "unavailable", "failed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metric:
     """A metric. Times are in seconds, sizes in bytes, shares between 0 and 1."""
 

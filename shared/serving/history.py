@@ -94,6 +94,10 @@ class History:
         """All evaluations, newest first; unreadable ones are left out."""
         return await self._newest([self.keys.history_evaluations], MOST_OF_EACH)
 
+    async def nights(self, count: int) -> list[Entry]:
+        """The newest nights, runs, fits, promotions and rollbacks, newest first; unreadable ones are left out."""
+        return await self._newest([self.keys.history_order], count)
+
     async def newest(self, count: int = MOST) -> list[Entry]:
         """The newest entries, newest first; unreadable ones are left out."""
         return await self._newest(self.keys.history_orders, count)

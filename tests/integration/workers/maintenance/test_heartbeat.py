@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from reckoner.shared.flows.heartbeats import Heartbeats
+from reckoner.shared.metrics.counters import read_counts
+from reckoner.shared.metrics.table import NIGHTS_ENDED
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings
 from reckoner.shared.version import installed_version
@@ -177,3 +179,10 @@ async def test_a_heartbeat_says_what_the_store_names_as_current(hand: Hand, own_
     monitored.rename(tmp_path / "away")
     assert not await watch.probe()
     assert await said() is None
+
+
+async def test_the_last_counts_are_added_when_a_worker_stops(hand: Hand) -> None:
+    """They would be lost with the process."""
+    hand.runtime.counters.count(NIGHTS_ENDED, "live")
+    await Heartbeat(hand.runtime).stop()
+    assert (await read_counts(hand.redis, hand.runtime.keys)).total(NIGHTS_ENDED, "live") == 1
