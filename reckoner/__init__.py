@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import (
         BasketAnswer,
+        CatalogueItem,
         Compared,
         Enqueued,
         EnqueuedBasket,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "BasketAnswer",
+    "CatalogueItem",
     "ClientClosedError",
     "Compared",
     "DrainRefusedError",

@@ -8,7 +8,7 @@ from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
-from reckoner.producer.cli.runs import as_facts, as_object, verdict
+from reckoner.producer.cli.runs import as_facts, verdict
 from reckoner.shared.defaults import MAX_BLOCK_USERS
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def batch(
                 return True
             run = await _wait(reckoner, run_id)
             if as_json:
-                print_json(as_object(run))
+                from reckoner.producer.objects import run_object
+
+                print_json(run_object(run))
             else:
                 print_facts(as_facts(run))
             if run.outcome != "passed":

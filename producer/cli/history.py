@@ -44,8 +44,10 @@ def runs(
     async def look(reckoner: "OpenReckoner") -> None:
         entries = await reckoner.operator.entries(n, kind)
         if as_json:
+            from reckoner.producer.objects import entry_object
+
             for entry in entries:
-                print_json(as_object(entry))
+                print_json(entry_object(entry))
         elif entries:
             columns = ("id", "kind", "started", "took", "outcome", "users", "churn")
             print_nonempty_columns(
@@ -73,7 +75,9 @@ def show(
     async def look(reckoner: "OpenReckoner") -> None:
         found = await reckoner.operator.entry(wanted)
         if as_json:
-            print_json(as_object(found))
+            from reckoner.producer.objects import entry_object
+
+            print_json(entry_object(found))
         else:
             print_facts(_facts(found))
 
@@ -96,14 +100,6 @@ def acknowledge(
         print_result({"id": found.id, "acknowledged": True}, f"The {found.kind} {found.id} is acknowledged.", as_json)
 
     run_connected(look)
-
-
-def as_object(entry: "Entry") -> dict[str, object]:
-    """The JSON object for an entry."""
-    import msgspec
-
-    fields: dict[str, object] = msgspec.structs.asdict(entry)
-    return fields | {"took_s": entry.took_s}
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:

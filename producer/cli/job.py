@@ -1,13 +1,13 @@
 """`reckoner job`: shows a job or a run."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import identifier, run_connected
 from reckoner.producer.cli.output import print_facts, print_json, print_line
-from reckoner.producer.cli.runs import as_facts, as_object
+from reckoner.producer.cli.runs import as_facts
 from reckoner.producer.cli.tasks import print_shares, print_tasks
 from reckoner.producer.formats import format_count, format_time
 
@@ -43,11 +43,9 @@ def job(
 
 def _show_job(report: "JobReport", as_json: bool) -> None:
     if as_json:
-        tasks = [
-            {"task": index, "worker": trace.worker, "started_ms": trace.started_ms, "ended_ms": trace.ended_ms}
-            for index, trace in sorted(report.traces.items())
-        ]
-        print_json(_as_object(report) | {"tasks": tasks})
+        from reckoner.producer.objects import job_object
+
+        print_json(job_object(report))
         return
     print_facts(_facts(report))
     if report.traces:
@@ -55,45 +53,10 @@ def _show_job(report: "JobReport", as_json: bool) -> None:
         print_tasks(report)
 
 
-def _as_object(report: "JobReport") -> dict[str, Any]:
-    from reckoner.shared.wire.shapes import (
-        BasketSpec,
-        BlockSpec,
-        EvaluationSpec,
-        FitSpec,
-        HistorySpec,
-        SimilarSpec,
-        UserSpec,
-    )
-
-    flow, spec = report.flow, report.flow.spec
-    shown: dict[str, Any] = {"job": flow.id, "kind": type(spec).__struct_config__.tag, "lane": flow.lane}
-    shown["state"] = flow.state
-    match spec:
-        case UserSpec() | HistorySpec():
-            shown |= {"user": spec.user, "generation": spec.generation}
-        case BasketSpec():
-            shown |= {"basket": spec.items, "generation": spec.generation}
-        case SimilarSpec():
-            shown |= {"item": spec.item, "other": spec.other, "generation": spec.generation}
-        case BlockSpec():
-            shown |= {"run": flow.run, "block": flow.block, "generation": spec.generation}
-        case FitSpec():
-            shown |= {"snapshot": spec.snapshot, "generation": flow.answer.decode(errors="replace") or None}
-        case EvaluationSpec():
-            shown |= {"snapshot": spec.snapshot, "model": spec.model}
-    return shown | {
-        # Unknown for a flow that could not be decoded.
-        "created_ms": flow.created_ms or None,
-        "ended_ms": flow.ended_ms,
-        "tasks_planned": flow.tasks,
-        "tasks_done": report.tasks_done,
-        "reason": flow.reason or None,
-    }
-
-
 def _facts(report: "JobReport") -> list[tuple[str, str]]:
-    flow, shown = report.flow, _as_object(report)
+    from reckoner.producer.objects import job_object
+
+    flow, shown = report.flow, job_object(report)
     facts = [(name, str(shown[name])) for name in ("job", "kind", "lane", "state", "reason") if shown[name]]
     if "basket" in shown:
         facts.append(("basket", format_count(len(shown["basket"]), "item")))
@@ -113,7 +76,9 @@ async def _show_run(reckoner: "OpenReckoner", run_id: str, as_json: bool) -> Non
     run = report.run
     by_worker = run.manifest.tasks if run.manifest else {}
     if as_json:
-        print_json(as_object(run) | {"blocks_done": report.blocks_done})
+        from reckoner.producer.objects import run_object
+
+        print_json(run_object(run) | {"blocks_done": report.blocks_done})
         return
     facts = [*as_facts(run), ("created", format_time(run.started_ms, exact=True))]
     if run.ended_ms is not None:

@@ -1,12 +1,11 @@
 """`reckoner night`: from the source to the live lists, in stages."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
-from reckoner.producer.cli.history import as_object as entry_as_object
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_facts, print_json, print_result, progress_bar, say
 
@@ -126,7 +125,9 @@ def _print_end(night: "Night", entry: "Entry | None", skip_code: int, as_json: b
     from reckoner.producer.sentences import VERDICTS, figure_facts
 
     if as_json:
-        print_json(as_object(night) | (entry_as_object(entry) if entry else {}))
+        from reckoner.producer.objects import entry_object, night_object
+
+        print_json(night_object(night) | (entry_object(entry) if entry else {}))
     else:
         print_facts([*as_facts(night), *figure_facts(entry.figures if entry else {})])
     if night.outcome in ("refused", "failed"):
@@ -134,21 +135,6 @@ def _print_end(night: "Night", entry: "Entry | None", skip_code: int, as_json: b
             say(VERDICTS[night.outcome])
         return 1
     return skip_code if night.outcome == "unchanged" else 0
-
-
-def as_object(night: "Night") -> dict[str, Any]:
-    """The JSON object for a night."""
-    import msgspec
-
-    return {
-        "night": night.id,
-        "date": night.date,
-        "starter": night.starter,
-        "outcome": night.outcome,
-        "started_ms": night.started_ms,
-        "ended_ms": night.ended_ms,
-        "stages": [msgspec.to_builtins(stage) for stage in night.stages.values()],
-    }
 
 
 def as_facts(night: "Night") -> list[tuple[str, str]]:

@@ -1,27 +1,9 @@
 """Prints a run, for `batch` and `job`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reckoner.shared.flows.run_state import Run
-
-
-def as_object(run: "Run") -> dict[str, Any]:
-    """The JSON object for a run."""
-    import msgspec
-
-    return {
-        "run": run.id,
-        "kind": "run",
-        "state": run.state,
-        "outcome": run.outcome or None,
-        "generation": run.generation,
-        "blocks": run.blocks,
-        "block_size": run.block_size,
-        "created_ms": run.started_ms,
-        "ended_ms": run.ended_ms,
-        "manifest": None if run.manifest is None else msgspec.to_builtins(run.manifest),
-    }
 
 
 def verdict(run: "Run") -> str:

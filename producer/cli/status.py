@@ -1,18 +1,16 @@
 """`reckoner status`: the system at a glance."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reckoner.producer.cli.arguments import AsJson
 from reckoner.producer.cli.edge import connect, run_async
-from reckoner.producer.cli.night import as_object as night_as_object
 from reckoner.producer.cli.output import print_facts, print_json, print_line, print_table
-from reckoner.producer.cli.runs import as_object
 from reckoner.producer.formats import format_count, format_duration, format_mebibytes, format_time
 
 if TYPE_CHECKING:
     from reckoner.producer.client.open import OpenReckoner
-    from reckoner.producer.client.status import Queue, RunNow, Status
+    from reckoner.producer.client.status import Queue, Status
     from reckoner.shared.flows.heartbeats import LiveWorker
 
 COLUMNS = ("worker", "last beat", "memory", "runs")
@@ -41,93 +39,14 @@ def status(as_json: AsJson = False) -> None:
 async def _show(reckoner: "OpenReckoner", imported: str | None, as_json: bool) -> None:
     now = await reckoner.operator.status()
     if as_json:
-        print_json(_as_object(now) | {"imported_snapshot": imported})
+        from reckoner.producer.objects import status_object
+
+        print_json(status_object(now, imported))
         return
     print_facts([*_facts(now), *_data(now, imported)])
     if now.workers:
         print_line("")
         print_table(COLUMNS, map(_row, now.workers), numbers=COLUMNS[1:3])
-
-
-def _as_object(now: "Status") -> dict[str, Any]:
-    return {
-        "server": now.server,
-        "server_version": now.server_version,
-        "redis_memory_bytes": now.redis_memory_bytes,
-        "redis_memory_max_bytes": now.redis_memory_max_bytes,
-        "workers": list(map(_worker_as_object, now.workers)),
-        "silent": [{"worker": each.worker, "age_ms": each.age_ms} for each in now.silent],
-        "queued": now.queued,
-        "lanes": {
-            lane: {
-                "waiting": queue.waiting,
-                "running": queue.running,
-                "oldest_waiting_ms": queue.oldest_ms,
-                "paused": queue.paused_ms is not None,
-                "paused_ms": queue.paused_ms,
-            }
-            for lane, queue in now.queues.items()
-        },
-        "flows": now.flows,
-        "runs": list(map(_run_as_object, now.runs)),
-        "night": now.night and night_as_object(now.night),
-        "generation": now.generation,
-        "previous": now.previous,
-        "newest": now.newest,
-        "damage": now.damage,
-        "generations": {
-            name: record
-            and {
-                "model": record.model,
-                "snapshot": record.snapshot,
-                "made_ms": record.made_ms,
-                "users": record.users,
-                "list_length": record.options.list_length,
-                "recency": record.options.recency or 0.0,
-            }
-            for name, record in now.records.items()
-        },
-        "results": now.results,
-        "holdings": {
-            name: {"lists": each.lists, "empty": each.empty, "until_ms": each.until_ms}
-            for name, each in now.holdings.items()
-        },
-        "barred": now.barred,
-        "estimated": now.estimated,
-        "events": now.events,
-        "hidden_items": now.hidden_items,
-        "stale_lists": now.stale_lists,
-        "dead": now.dead,
-        "refused": now.refused,
-        "refused_total": sum(now.refused.values()),
-    }
-
-
-def _worker_as_object(worker: "LiveWorker") -> dict[str, Any]:
-    beat = worker.beat
-    return {
-        "worker": worker.worker,
-        "age_ms": worker.age_ms,
-        "host": beat and beat.host,
-        "pid": beat and beat.pid,
-        "version": beat and (beat.version or None),
-        "up_ms": worker.up_ms,
-        "memory_bytes": beat and beat.memory_bytes,
-        "lease_ms": beat and (beat.lease_ms or None),
-        "draining": beat and beat.draining,
-        "trouble": beat and (beat.trouble or None),
-        "jobs": [{"job": job, "running_ms": ms} for job, ms in worker.running_ms.items()],
-    }
-
-
-def _run_as_object(now: "RunNow") -> dict[str, Any]:
-    return as_object(now.run) | {
-        "blocks_done": now.blocks_done,
-        "users": now.run.users,
-        "users_done": now.users_done,
-        "age_ms": now.age_ms,
-        "users_per_second": round(now.users_per_second, 3),
-    }
 
 
 def _facts(now: "Status") -> Iterator[tuple[str, str]]:

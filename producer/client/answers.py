@@ -65,6 +65,21 @@ class TaggedItem:
 
 
 @dataclass(frozen=True)
+class CatalogueItem:
+    """An item as readers see it now; `hidden_until_ms` is None if it is not hidden, or for ever."""
+
+    item: str
+    title: str | None
+    """None if the data of the live lists have none."""
+    tags: list[str]
+    live: bool
+    """Whether the tags were changed live."""
+    hidden: bool
+    """Whether it is hidden from everybody."""
+    hidden_until_ms: int | None
+
+
+@dataclass(frozen=True)
 class HiddenItem:
     """An item that is hidden from everybody; `until_ms`, in milliseconds since 1970, is None for ever."""
 

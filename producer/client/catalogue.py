@@ -1,9 +1,10 @@
 """`Catalogue`: the calls of whoever keeps the items: what is hidden from everybody, and tags."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from reckoner.producer.client.answers import HiddenItem, TaggedItem
+from reckoner.producer.client.answers import CatalogueItem, HiddenItem, TaggedItem
 from reckoner.producer.client.calls import ASK_S, require_ids, translates_redis_errors
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.recording import until_ms
@@ -73,15 +74,24 @@ class Catalogue:
             UsageError: the item or a tag is invalid (`require_id`), nothing changes, or a tag is added and removed.
         """
         require_id("item", item)
-        require_ids("tag", add)
-        require_ids("tag", remove)
+        _require_tags(add)
+        _require_tags(remove)
         if not (add or remove):
             raise UsageError("No tag is added and none is removed. Name at least one.")
-        if blank := next((tag for tag in (*add, *remove) if tag != tag.strip()), None):
-            raise UsageError(f"The tag {blank!a} has blanks around it. Remove them.")
         if both := sorted({*add} & {*remove}):
             raise UsageError(f"The tag {both[0]} is both added and removed.")
         return TaggedItem(item, await self._client.results.tags.change(await self._snapshot(), item, add, remove), True)
+
+    @translates_redis_errors
+    async def set_tags(self, item: str, tags: Sequence[str], *, timeout: float | None = ASK_S) -> TaggedItem:
+        """Give an item these tags and no others, at once; see `tag`.
+
+        Raises:
+            UsageError: the item or a tag is invalid (`require_id`).
+        """
+        require_id("item", item)
+        _require_tags(tags)
+        return TaggedItem(item, await self._client.results.tags.set(item, tags), True)
 
     @translates_redis_errors
     async def reset_tags(self, item: str, *, timeout: float | None = ASK_S) -> TaggedItem:
@@ -108,6 +118,21 @@ class Catalogue:
         """The items whose tags were changed live, in the order of their ids."""
         return [TaggedItem(item, tags, True) for item, tags in (await self._client.results.tags.live()).items()]
 
+    @translates_redis_errors
+    async def item(self, item: str, *, timeout: float | None = ASK_S) -> CatalogueItem:
+        """An item as readers see it now; an unknown one has no title and no tags.
+
+        Raises:
+            UsageError: the item's id is invalid (`require_id`).
+        """
+        require_id("item", item)
+        snapshot, results = await self._snapshot(), self._client.results
+        [(tags, live)] = await results.tags.read(snapshot, [item])
+        titles = await results.titles(snapshot, [item]) if snapshot else {}
+        until = await results.hidden.until_ms(item)
+        end = None if until is None or math.isinf(until) else int(until)
+        return CatalogueItem(item, titles.get(item), tags, live, until is not None, end)
+
     async def _read(self, items: Sequence[str]) -> list[TaggedItem]:
         found = await self._client.results.tags.read(await self._snapshot(), items)
         return [TaggedItem(item, tags, live) for item, (tags, live) in zip(items, found, strict=True)]
@@ -116,3 +141,9 @@ class Catalogue:
         """The snapshot of the current generation, None without one."""
         record = (await self._client.results.generations.follow(self._client.results.keys.current)).record
         return record.snapshot if record else None
+
+
+def _require_tags(tags: Sequence[str]) -> None:
+    require_ids("tag", tags)
+    if blank := next((tag for tag in tags if tag != tag.strip()), None):
+        raise UsageError(f"The tag {blank!a} has blanks around it. Remove them.")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from reckoner.producer.client.answers import HiddenItem, TaggedItem
+from reckoner.producer.client.answers import CatalogueItem, HiddenItem, TaggedItem
 from reckoner.producer.client.background import Background
 from reckoner.producer.client.calls import ASK_S
 
@@ -63,6 +63,14 @@ class SyncCatalogue:
         """
         return self._background.run(lambda client: client.catalogue.tag(item, add=add, remove=remove, timeout=timeout))
 
+    def set_tags(self, item: str, tags: Sequence[str], *, timeout: float | None = ASK_S) -> TaggedItem:
+        """Give an item these tags and no others, at once; see `tag`.
+
+        Raises:
+            UsageError: the item or a tag is invalid (`require_id`).
+        """
+        return self._background.run(lambda client: client.catalogue.set_tags(item, tags, timeout=timeout))
+
     def reset_tags(self, item: str, *, timeout: float | None = ASK_S) -> TaggedItem:
         """Undo the live changes of an item's tags; returns those that it has now, of the current snapshot.
 
@@ -82,3 +90,11 @@ class SyncCatalogue:
     def live_tags(self, *, timeout: float | None = ASK_S) -> list[TaggedItem]:
         """The items whose tags were changed live, in the order of their ids."""
         return self._background.run(lambda client: client.catalogue.live_tags(timeout=timeout))
+
+    def item(self, item: str, *, timeout: float | None = ASK_S) -> CatalogueItem:
+        """An item as readers see it now; an unknown one has no title and no tags.
+
+        Raises:
+            UsageError: the item's id is invalid (`require_id`).
+        """
+        return self._background.run(lambda client: client.catalogue.item(item, timeout=timeout))

@@ -6,15 +6,23 @@ from contextlib import aclosing, asynccontextmanager
 from starlette.applications import Starlette
 
 from reckoner.producer.client.open import OpenReckoner, client_options
-from reckoner.producer.http import health, metrics, reading
+from reckoner.producer.http import health, jobs, metrics, operating, reading, writing
 from reckoner.producer.http.calls import Server
 from reckoner.producer.http.config import HttpConfig
 from reckoner.producer.http.dispatch import Dispatch
+from reckoner.producer.http.openapi import route_of
 from reckoner.producer.http.routes import Table
 from reckoner.producer.http.tokens import Access
 
 # Each module of routes has a tuple of them.
-ROUTES = (*health.ROUTES, *metrics.ROUTES, *reading.ROUTES)
+ROUTES = (
+    *health.ROUTES,
+    *metrics.ROUTES,
+    *reading.ROUTES,
+    *writing.ROUTES,
+    *jobs.ROUTES,
+    *operating.ROUTES,
+)
 
 
 def make_app(config: HttpConfig) -> Starlette:
@@ -33,4 +41,4 @@ def make_app(config: HttpConfig) -> Starlette:
             async with server.counting.running(reckoner):
                 yield
 
-    return Starlette(routes=[Dispatch(Table(ROUTES))], lifespan=lifespan)
+    return Starlette(routes=[Dispatch(Table((*ROUTES, route_of(ROUTES))))], lifespan=lifespan)

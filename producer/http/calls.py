@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reckoner.producer.http.counting import Counting
 from reckoner.producer.http.problems import ProblemError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reckoner.producer.http.config import HttpConfig
     from reckoner.producer.http.tokens import Access, Identity
 
+T = TypeVar("T")
 # Seconds in which a body has to arrive.
 BODY_S = 10.0
 
@@ -47,11 +48,11 @@ class Call:
         receive: "Receive",
         headers: Mapping[bytes, bytes],
         identity: "Identity | None",
-        timeout_s: float,
+        timeout_s: float | None,
     ) -> None:
         self.server, self.scope, self.headers, self.identity = server, scope, headers, identity
         self._receive = receive
-        self._until = monotonic() + timeout_s
+        self.limit(timeout_s)
         self.given: object = None
         """The decoded body, if the route has a shape for it."""
 
@@ -59,6 +60,15 @@ class Call:
     def reckoner(self) -> "OpenReckoner":
         """The client of this process."""
         return self.server.reckoner
+
+    def body(self, kind: type[T]) -> T:
+        """The decoded body, which is of this type."""
+        assert isinstance(self.given, kind)
+        return self.given
+
+    def limit(self, timeout_s: float | None) -> None:
+        """Limit the request from now on; None and 0, which waits for no worker, are the time of any request."""
+        self._until = monotonic() + (timeout_s or self.server.config.timeout_s)
 
     @property
     def left_s(self) -> float:

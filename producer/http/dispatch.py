@@ -116,13 +116,12 @@ class Dispatch(BaseRoute):
     ) -> Answer | Response:
         route = bound.route
         asked = bound.reader.parameters(values, scope["query_string"])
-        timeout_s = getattr(asked, "timeout", None)
-        timeout_s = server.config.timeout_s if timeout_s is None else timeout_s
-        call = Call(server, scope, receive, headers, identity, timeout_s)
+        call = Call(server, scope, receive, headers, identity, getattr(asked, "timeout", None))
         status = 500
         try:
             if route.body is not None:
                 call.given = bound.reader.body(await self._body(call))
+                call.limit(getattr(call.given, "timeout", None))
             result = await self._in_time(route.handle(call, asked), call.left_s + GRACE_S, "time-over")
             if isinstance(result, Response):
                 status = result.status_code

@@ -13,12 +13,10 @@ from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.tokens import Role
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
-
     from reckoner.producer.http.calls import Call
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Handler = Callable[["Call", Any], Awaitable["Struct | bytes | Response"]]
+Handler = Callable[["Call", Any], Awaitable[Any]]
 
 
 class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,14 +32,14 @@ class Route(Struct, frozen=True, kw_only=True, dict=True, eq=False):
     role: Role | None
     """The role that is needed; None for everybody."""
     handle: Handler
-    """Gets the call and the parameters; returns JSON as bytes, a Struct to encode, or a whole response."""
+    """Gets the call and the parameters; returns JSON as bytes, a value to encode, or a whole response of Starlette."""
     summary: str
     """What it does, in a sentence."""
     asked: type[Struct] = Nothing
     """The parameters in the path and the query; a tuple may be repeated."""
     body: type[Struct] | None = None
     """The shape of the JSON body; without one the handler may read the body itself."""
-    answer: type[Struct] | None = None
+    answer: Any = None
     """The shape of the JSON answer."""
     status: int = 200
     example: Mapping[str, Any] = {}

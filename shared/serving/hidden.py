@@ -124,6 +124,12 @@ class Hidden:
         found = await self._members()
         return sorted((item, None if math.isinf(until) else int(until)) for item, until in found.items())
 
+    async def until_ms(self, item: str) -> float | None:
+        """Until when an item is hidden now, in milliseconds since 1970 or infinity; None if it is not."""
+        until = await ask(self._redis, "ZSCORE", self._keys.hidden, item)
+        seconds, _ = await ask(self._redis, "TIME")
+        return float(until) if until is not None and float(until) > int(seconds) * 1000 else None
+
     async def keep_mask(self) -> str:
         """Keep the hidden items of now for a run; returns the name of the mask, empty if nothing is hidden."""
         keys = self._keys

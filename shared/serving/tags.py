@@ -91,6 +91,14 @@ class Tags:
             if await self._replace(item, data or b"", TEXTS.encode(tags)):
                 return tags
 
+    async def set(self, item: str, tags: Collection[str]) -> list[str]:
+        """Give an item these tags live and no others; returns them."""
+        wanted = sorted({*tags})
+        while True:
+            [data] = await ask(self._redis, "HMGET", self._keys.tagging, item)
+            if await self._replace(item, data or b"", TEXTS.encode(wanted)):
+                return wanted
+
     async def reset(self, item: str) -> bool:
         """Undo the live changes of an item; returns whether there were any."""
         while True:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from reckoner.producer.http import tokens
+from reckoner.producer.http.app import ROUTES
+from reckoner.producer.http.tokens import RANKS
 from tests.integration.producer.http.conftest import TOKENS, Serve
-from tests.integration.producer.http.test_reading import of_problem
+from tests.integration.producer.http.problems import of_problem
 from tests.world import Generation
 
 LIST = "/v1/users/Ada/recommendations"
@@ -61,3 +64,81 @@ async def test_a_changed_file_counts_at_once(
             assert (await http.get(LIST, headers=new)).status_code == expected
         old = {"authorization": f"Bearer {TOKENS['admin']}"}
         assert (await http.get(LIST, headers=old)).status_code == 401
+
+
+# The least role of each change, and a change.
+CHANGES = [
+    ("write", "POST", "/v1/events", {"events": [{"user": "Ada", "item": "x"}]}),
+    ("write", "PUT", "/v1/items/x", {"tags": ["new"]}),
+    ("write", "PATCH", "/v1/items/x", {"add": ["new"]}),
+    ("write", "DELETE", "/v1/items/x/tags", None),
+    ("write", "PUT", "/v1/hidden", {"items": ["x"]}),
+    ("write", "PUT", "/v1/users/Ada/hidden/x", None),
+    ("write", "DELETE", "/v1/users/Ada/hidden/x", None),
+    ("write", "POST", "/v1/users/visitor/merge", {"user": "Ada"}),
+    ("write", "POST", "/v1/jobs", {"users": ["Ada"]}),
+    ("write", "DELETE", "/v1/jobs/nothing", None),
+    ("admin", "POST", "/v1/runs", {"kind": "run"}),
+]
+
+
+def test_every_change_is_in_the_table() -> None:
+    """A new one needs a role too."""
+    declared = {(route.role, route.method) for route in ROUTES if route.changes}
+    assert len([route for route in ROUTES if route.changes and route.described]) == len(CHANGES)
+    assert declared == {(role, method) for role, method, *_ in CHANGES}
+
+
+@pytest.mark.parametrize(("needed", "method", "path", "body"), CHANGES)
+async def test_a_change_needs_its_role(
+    serve: Serve, tokens_file: Path, generation: Generation, needed: str, method: str, path: str, body: object
+) -> None:
+    """A lower one is refused, and nothing changes; each attempt is logged with its token's name, and no token."""
+    async with serve(tokens_file=tokens_file) as http:
+        for role, token in TOKENS.items():
+            with structlog.testing.capture_logs() as logs:
+                answer = await http.request(method, path, json=body, headers={"authorization": f"Bearer {token}"})
+            if RANKS[role] < RANKS[needed]:
+                of_problem(answer, "role-too-low", 403)
+                assert not logs
+            else:
+                assert answer.status_code in (200, 202, 404), answer.text
+                [line] = logs
+                assert (line["event"], line["who"], line["status"]) == ("change", f"{role}er", answer.status_code)
+                assert token not in repr(logs)
+        of_problem(await http.request(method, path, json=body), "no-token", 401)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://localhost:8321"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+    ],
+)
+async def test_a_page_of_another_site_changes_nothing(
+    http: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    """A browser names the site."""
+    answer = await http.put("/v1/users/Ada/hidden/x", headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        of_problem(answer, "foreign-origin", 403)
+
+
+async def test_a_cookie_is_a_token_for_pages_of_this_site(
+    serve: Serve, tokens_file: Path, generation: Generation
+) -> None:
+    """Reads need nothing else; changes come from this site."""
+    async with serve(tokens_file=tokens_file) as http:
+        given = {"cookie": f"a=b; reckoner-token={TOKENS['write']}"}
+        assert (await http.get(LIST, headers=given)).status_code == 200
+        assert (await http.put("/v1/users/Ada/hidden/x", headers=given)).status_code == 200
+        evil = given | {"origin": "http://evil.example"}
+        of_problem(await http.put("/v1/users/Ada/hidden/x", headers=evil), "foreign-origin", 403)
+        by_header = {"authorization": f"Bearer {TOKENS['write']}", "origin": "http://evil.example"}
+        assert (await http.put("/v1/users/Ada/hidden/x", headers=by_header)).status_code == 200

@@ -2,7 +2,8 @@
 
 from typing import get_args
 
-from reckoner.producer.cli.runs import as_facts, as_object, verdict
+from reckoner.producer.cli.runs import as_facts, verdict
+from reckoner.producer.objects import run_object
 from reckoner.shared.flows.run_state import Figures, Manifest, Run, RunOutcome
 
 FIGURES = Figures(0.05, None, 0.25, 0.02, 0.01, 900, 1_000, 0.1, 0.08)
@@ -32,6 +33,6 @@ def test_the_manifest_is_printed() -> None:
     assert facts["different items"] == "900 (live: 1,000)"
     assert "popular list" not in facts, "there was nothing to compare"
     assert facts["reason"] == "its worker died 3 times"
-    found = as_object(ended("refused"))
+    found = run_object(ended("refused"))
     assert (found["outcome"], found["manifest"]["failed"]) == ("refused", 10)
     assert found["manifest"]["figures"]["churn"] == 0.25
