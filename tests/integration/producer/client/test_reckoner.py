@@ -27,8 +27,9 @@ CALLS = {
     "unhide", "wait",
 }  # fmt: skip
 OPERATORS_CALLS = {
-    "acknowledge", "alive", "begin_night", "drain", "drained", "entries", "entry", "fit", "follow_night", "follow_run",
-    "newest", "pause", "promote", "resume", "rollback", "run", "start_run", "status", "workers",
+    "acknowledge", "alive", "begin_night", "drain", "drained", "drop_failures", "entries", "entry", "failures", "fit",
+    "follow_night", "follow_run", "newest", "pause", "promote", "resume", "retry_failures", "rollback", "run", "show",
+    "show_item", "start_run", "status", "workers",
 }  # fmt: skip
 
 
