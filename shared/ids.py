@@ -33,7 +33,11 @@ def shown(value: object) -> str:
     """The beginning of an invalid id, for messages."""
     if isinstance(value, str | bytes) and len(value) > SHOWN_CHARACTERS:
         return f"{value[:SHOWN_CHARACTERS]!a}..."
-    return ascii(value)[: 2 * SHOWN_CHARACTERS]
+    try:
+        return ascii(value)[: 2 * SHOWN_CHARACTERS]
+    except ValueError:
+        # An int of over 4,300 digits.
+        return f"of the type {type(value).__name__}"
 
 
 def fresh_id() -> str:

@@ -2,10 +2,11 @@
 
 import asyncio
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeGuard
 
 import msgspec
 
@@ -30,7 +31,7 @@ SLICES_AT_ONCE = 10
 # A pointer that moves more often within one call is not chased.
 MAX_MOVES = 10
 # The end of the year 9999: milliseconds in place of seconds are beyond it.
-LAST_MS = 253_402_300_799_999
+LAST_S = 253_402_300_799
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -89,7 +90,13 @@ class Recording:
         self._most_queued = most_queued
 
     async def record(self, events: Iterable[Event]) -> list[Recorded]:
-        """Record events in their order; returns what became of each."""
+        """Record events in their order; returns what became of each.
+
+        Raises:
+            UsageError: `events` is one event, or no list.
+        """
+        if not isinstance(events, Iterable):
+            raise UsageError(f"Expected a list of events, but got {shown(events)}. Put it into a list.")
         checked = [self._checked(event) for event in events]
         await self._note_shown([event for event in checked if isinstance(event, _Shown)])
         outcomes = iter(await self._record([event for event in checked if isinstance(event, UserEvent)]))
@@ -156,9 +163,11 @@ class Recording:
 
     def _checked(self, event: Event) -> "UserEvent | Recorded | _Shown":
         try:
+            if not isinstance(event, Event):
+                raise UsageError(f"The event {shown(event)} is no Event, as in Event('42', '550').")
             require_id("user", event.user)
             require_id("item", event.item)
-            if event.id:
+            if event.id not in ("", None):
                 require_id("event", event.id)
             if event.type == IMPRESSION:
                 return _Shown(event.user, event.item)
@@ -172,8 +181,10 @@ class Recording:
             raise UsageError(self._unknown_type(event.type))
         weight = kind.weight
         if event.weight is not None:
-            if isinstance(event.weight, bool) or not isinstance(event.weight, int | float):
+            if not _is_number(event.weight):
                 raise UsageError(f"The weight {shown(event.weight)} is not a number.")
+            if not abs(event.weight) <= sys.float_info.max:
+                raise UsageError(f"The weight {shown(event.weight)} is not above 0 and at most {MAX_WEIGHT:g}.")
             weight *= event.weight
         if not (math.isfinite(weight) and 0 < weight <= MAX_WEIGHT):
             raise UsageError(f"The weight {weight:g} is not above 0 and at most {MAX_WEIGHT:g}.")
@@ -197,15 +208,19 @@ def _milliseconds(time: datetime | float | None) -> int | None:
     if time is None:
         return None
     if isinstance(time, datetime):
-        if time.tzinfo is None:
+        if time.utcoffset() is None:
             raise UsageError(f"The time {time.isoformat()} has no time zone. Give one, as in datetime.now(UTC).")
         return int((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+    if not (_is_number(time) and abs(time) < math.inf):
         raise UsageError(f"The time {shown(time)} is neither a datetime nor seconds since 1970.")
-    ms = round(time * 1000)
-    if abs(ms) > LAST_MS:
-        raise UsageError(f"The time {time:g} is outside the calendar. Times are in seconds since 1970.")
-    return ms
+    # Before any arithmetic: an int may be too large for it.
+    if abs(time) > LAST_S:
+        raise UsageError(f"The time {shown(time)} is outside the calendar. Times are in seconds since 1970.")
+    return round(time * 1000)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 async def recent_events(events: "Events", results: "CachingResults", user: str) -> list[RecentEvent]:

@@ -20,6 +20,7 @@ def test_any_text_of_1_to_1024_bytes_can_be_an_id(text: str) -> None:
         ("é" * 513, "The user '" + r"\xe9" * 40 + "'... is over 1,024 bytes."),
         ("a\udc80", r"The user 'a\udc80' has a lone surrogate and is not valid UTF-8."),
         (7, "The user 7 is not a str: ids are strings."),
+        ([10**5000], "The user of the type list is not a str: ids are strings."),
         (b"x" * 5000, f"The user b'{'x' * 40}'... is not a str: ids are strings."),
     ],
 )

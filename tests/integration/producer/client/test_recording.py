@@ -101,6 +101,33 @@ async def test_each_event_is_answered(reckoner: OpenReckoner, generation: Genera
         await reckoner.record("Ada", ITEMS[0], type="carts")
 
 
+async def test_a_number_beyond_all_bounds_is_refused_alone(reckoner: OpenReckoner) -> None:
+    """Also one that no float holds, or that Python does not print; and what is no event at all."""
+    reasons: dict[Any, str] = {
+        Event("Ada", "i", weight=10**400): "at most",
+        Event("Ada", "i", weight=-(10**400)): "not above 0",
+        Event("Ada", "i", weight=10**5000): "at most",
+        Event("Ada", "i", weight=1e308): "at most",
+        Event("Ada", "i", time=10**400): "outside the calendar",
+        Event("Ada", "i", time=1e308): "outside the calendar",
+        Event("Ada", "i", id=0): "event 0 is not a str",  # type: ignore[arg-type]
+        "Ada": "'Ada' is no Event",
+        Event("Ada", "i"): "",
+    }
+    rows: list[Any] = [*reasons, {"user": "Ada", "item": "i"}]
+    answers = await reckoner.record_many(rows)
+    assert [answer.status for answer in answers] == ["refused"] * 8 + ["recorded", "refused"]
+    for answer, reason in zip(answers, [*reasons.values(), "is no Event, as in Event("], strict=True):
+        assert reason in answer.reason, answer
+    with pytest.raises(EventRefusedError, match="outside the calendar"):
+        await reckoner.record("Ada", "i", time=10**400)
+    with pytest.raises(UsageError, match="outside the calendar"):
+        await reckoner.catalogue.hide(["i"], until=10**400)
+    for single in (Event("Ada", "i"), None):
+        with pytest.raises(UsageError, match=r"Expected a list of events, but got .*\. Put it into a list"):
+            await reckoner.record_many(single)  # type: ignore[arg-type]
+
+
 async def test_too_many_events_are_pushed_back(reckoner: OpenReckoner, generation: Generation) -> None:
     """Nothing is dropped: what is recorded stays, and the rest is refused with what to do."""
     answers = await reckoner.record_many([Event(f"user {number % 7}", ITEMS[0]) for number in range(30)])
