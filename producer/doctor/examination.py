@@ -70,8 +70,11 @@ class Examination:
         finally:
             await pool.aclose()
 
-    def store(self, progress: Progress) -> Iterator[Finding]:
-        """The findings about the store, artifacts last; only one if it cannot be used."""
+    def store(self, progress: Progress | None) -> Iterator[Finding]:
+        """The findings about the store; only one if it cannot be used.
+
+        With `progress` all bytes of the artifacts in use are read last, which may take long.
+        """
         try:
             storage = open_storage(
                 self._settings.store_location,
@@ -88,7 +91,8 @@ class Examination:
         yield finding("owner", self._owner)
         for name, look in STORE_CHECKS.items():
             yield finding(name, partial(look, storage))
-        yield self._artifacts(storage, progress)
+        if progress is not None:
+            yield self._artifacts(storage, progress)
 
     def _owner(self) -> str:
         """The store belongs to this prefix and this Redis, or has no owner yet."""

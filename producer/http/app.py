@@ -11,6 +11,8 @@ from reckoner.producer.http.calls import Server
 from reckoner.producer.http.config import HttpConfig
 from reckoner.producer.http.dispatch import Dispatch
 from reckoner.producer.http.openapi import route_of
+from reckoner.producer.http.page import routes as page
+from reckoner.producer.http.page.screens import explain
 from reckoner.producer.http.routes import Table
 from reckoner.producer.http.tokens import Access
 
@@ -41,4 +43,4 @@ def make_app(config: HttpConfig) -> Starlette:
             async with server.counting.running(reckoner):
                 yield
 
-    return Starlette(routes=[Dispatch(Table((*ROUTES, route_of(ROUTES))))], lifespan=lifespan)
+    return Starlette(routes=[Dispatch(Table((*ROUTES, *page.ROUTES, route_of(ROUTES))), explain)], lifespan=lifespan)

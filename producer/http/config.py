@@ -1,6 +1,8 @@
 """The configuration of `reckoner serve`."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reckoner.shared.settings import Settings
@@ -22,5 +24,7 @@ class HttpConfig:
     """The most requests at once, in one process."""
     linger_s: float = 1.0
     """How long a process that gets SIGTERM still takes connections, so that load balancers see that it is not ready."""
+    secret: bytes = field(default_factory=partial(os.urandom, 32), repr=False)
+    """The key of the page's forms where there are no tokens, the same in all processes."""
     alive_fd: int | None = None
     """A pipe whose end tells that the parent died."""

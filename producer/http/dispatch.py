@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
+# Shows a problem in another way than as JSON; None where it does not.
+Explain = Callable[["Scope", ProblemError], Response | None]
 # Of every answer but a page's, which says its own.
 SAFE: Headers = [
     (b"x-content-type-options", b"nosniff"),
@@ -51,8 +53,10 @@ class Answer(NamedTuple):
 class Dispatch(BaseRoute):
     """All routes of a table, as one route of Starlette's: an id in a path may hold slashes."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, explain: Explain | None = None) -> None:
+        """`explain` may show a problem in another way, as to a browser."""
         self.table = table
+        self._explain = explain
         self._deadlines = Deadlines()
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
@@ -67,16 +71,16 @@ class Dispatch(BaseRoute):
         try:
             answer = await self._answer(scope, receive)
         except ProblemError as problem:
-            answer = _of_problem(problem)
+            answer = self._of_problem(problem, scope)
         except ReckonerError as error:
             if (found := as_problem(error)).status == 500:
                 log.exception("request failed", path=_path(scope))
-            answer = _of_problem(found)
+            answer = self._of_problem(found, scope)
         except asyncio.CancelledError:
-            answer = _of_problem(ProblemError("not-ready", "The server stops."))
+            answer = self._of_problem(ProblemError("not-ready", "The server stops."), scope)
         except Exception:
             log.exception("request failed", path=_path(scope))
-            answer = _of_problem(ProblemError("internal", "See the log of `reckoner serve`."))
+            answer = self._of_problem(ProblemError("internal", "See the log of `reckoner serve`."), scope)
         status = answer.status_code if isinstance(answer, Response) else answer.status
         counting.request(scope.get("kind", OTHER), status, monotonic() - began_s)
         if isinstance(answer, Response):
@@ -86,6 +90,10 @@ class Dispatch(BaseRoute):
         headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": [*headers, *SAFE]})
         await send({"type": "http.response.body", "body": body})
+
+    def _of_problem(self, problem: ProblemError, scope: "Scope") -> "Answer | Response":
+        shown = self._explain(scope, problem) if self._explain else None
+        return _of_problem(problem) if shown is None else shown
 
     async def _answer(self, scope: "Scope", receive: "Receive") -> Answer | Response:
         server: Server = scope["app"].state.server

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
@@ -23,8 +23,9 @@ log = structlog.get_logger()
 Role = Literal["read", "write", "admin"]
 RANKS: Mapping[str, int] = {role: rank for rank, role in enumerate(get_args(Role))}
 
-# The cookie of a page's visitor, whose value is a token.
-COOKIE = "reckoner-token"
+# The cookie of a visitor of the page who has signed in with a token, and how long it is valid.
+COOKIE = "reckoner-session"
+SESSION_S = 12 * 3600
 SHORTEST_TOKEN = 16
 MOST_TOKENS = 100
 # How often the file is looked at.
@@ -78,6 +79,10 @@ def _digest(token: str) -> bytes:
     return sha256(token.encode(errors="surrogateescape")).digest()
 
 
+def _signed(digest: bytes, until: str) -> str:
+    return hmac.new(digest, f"session until {until}".encode(), sha256).hexdigest()
+
+
 class Access:
     """Tells who sends a request, by the tokens of a file; without one, everybody on this machine may do everything."""
 
@@ -100,8 +105,8 @@ class Access:
         if (given := headers.get(b"authorization")) is not None:
             scheme, _, token = given.decode("latin-1").partition(" ")
             return self.of_token(token.strip()) if scheme.lower() == "bearer" else None
-        token = _cookie(headers.get(b"cookie", b"").decode("latin-1"))
-        found = self.of_token(token) if token else None
+        session = _cookie(headers.get(b"cookie", b"").decode("latin-1"))
+        found = self.of_session(session) if session else None
         if found is None:
             return None
         _require_same_origin(method, headers)
@@ -115,6 +120,24 @@ class Access:
             if hmac.compare_digest(known, digest):
                 found = identity
         return found
+
+    def session_of(self, token: str) -> str:
+        """The value of the cookie for a valid token: when it ends, signed with the token's digest.
+
+        So any process can check it, it tells nothing of the token, and it ends when the token leaves the file.
+        """
+        until = f"{int(time()) + SESSION_S}"
+        return f"{until}.{_signed(_digest(token), until)}"
+
+    def of_session(self, session: str) -> Identity | None:
+        """Whose cookie this is; None if it is invalid or has ended, or its token is gone."""
+        self._reload()
+        until, _, signature = session.partition(".")
+        found = None
+        for known, identity in self._entries:
+            if hmac.compare_digest(_signed(known, until).encode(), signature.encode()):
+                found = identity
+        return found if found and int(until) > time() else None
 
     @property
     def is_local(self) -> bool:

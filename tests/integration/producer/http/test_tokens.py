@@ -9,7 +9,7 @@ import structlog
 
 from reckoner.producer.http import tokens
 from reckoner.producer.http.app import ROUTES
-from reckoner.producer.http.tokens import RANKS
+from reckoner.producer.http.tokens import RANKS, Access
 from tests.integration.producer.http.conftest import TOKENS, Serve
 from tests.integration.producer.http.problems import of_problem
 from tests.world import Generation
@@ -130,12 +130,12 @@ async def test_a_page_of_another_site_changes_nothing(
         of_problem(answer, "foreign-origin", 403)
 
 
-async def test_a_cookie_is_a_token_for_pages_of_this_site(
+async def test_a_cookie_stands_for_a_token_on_pages_of_this_site(
     serve: Serve, tokens_file: Path, generation: Generation
 ) -> None:
     """Reads need nothing else; changes come from this site."""
     async with serve(tokens_file=tokens_file) as http:
-        given = {"cookie": f"a=b; reckoner-token={TOKENS['write']}"}
+        given = {"cookie": f"a=b; reckoner-session={Access(tokens_file).session_of(TOKENS['write'])}"}
         assert (await http.get(LIST, headers=given)).status_code == 200
         assert (await http.put("/v1/users/Ada/hidden/x", headers=given)).status_code == 200
         evil = given | {"origin": "http://evil.example"}

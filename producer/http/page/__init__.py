@@ -1,0 +1,1 @@
+"""The page: what does a person see in a browser?"""
