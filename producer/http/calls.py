@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from reckoner.producer.http.tokens import Access, Identity
 
 T = TypeVar("T")
-# Seconds in which a body has to arrive.
-BODY_S = 10.0
 
 
 @dataclass
@@ -81,7 +79,7 @@ class Call:
         Raises:
             ProblemError: it is too large.
         """
-        most = self.server.config.max_body_bytes
+        most = self.server.config.limits.max_body_bytes
         if (length := self.headers.get(b"content-length", b"0")).isdigit() and int(length) > most:
             raise _too_large(most)
         parts, size = list[bytes](), 0
@@ -98,7 +96,4 @@ class Call:
 
 
 def _too_large(most: int) -> ProblemError:
-    # The rest is not read.
-    return ProblemError(
-        "body-too-large", f"The body is over {most:,} bytes. Send it in parts.", headers={"connection": "close"}
-    )
+    return ProblemError("body-too-large", f"The body is over {most:,} bytes. Send it in parts.")

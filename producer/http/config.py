@@ -9,6 +9,29 @@ from reckoner.shared.settings import Settings
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a client may take: times in seconds, of one connection."""
+
+    headers_s: float = 10.0
+    """For the headers of a request, and for the rest of a body that nobody reads any more."""
+    body_s: float = 10.0
+    idle_s: float = 30.0
+    """Until the first request."""
+    keep_alive_s: float = 75.0
+    """Between requests: longer than proxies and load balancers keep idle connections."""
+    stall_s: float = 30.0
+    """Without reading anything of an answer."""
+    check_s: float = 1.0
+    """Between two checks of all connections."""
+    max_header_bytes: int = 65_536
+    max_body_bytes: int = 1_048_576
+    max_connections: int = 10_000
+    """In one process."""
+    max_requests: int = 1_000
+    """At once, in one process."""
+
+
+@dataclass(frozen=True)
 class HttpConfig:
     """What an app needs to know; the defaults are those of `reckoner serve`."""
 
@@ -19,9 +42,7 @@ class HttpConfig:
     timeout_s: float = 10.0
     """The time of a request that does not say another one."""
     longest_timeout_s: float = 60.0
-    max_body_bytes: int = 1_048_576
-    max_requests: int = 1_000
-    """The most requests at once, in one process."""
+    limits: Limits = Limits()
     linger_s: float = 1.0
     """How long a process that gets SIGTERM still takes connections, so that load balancers see that it is not ready."""
     secret: bytes = field(default_factory=partial(os.urandom, 32), repr=False)

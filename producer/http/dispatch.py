@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
 from reckoner.producer.client.deadlines import Deadlines
-from reckoner.producer.http.calls import BODY_S, Call, Server
+from reckoner.producer.http.calls import Call, Server
 from reckoner.producer.http.problems import MEDIA_TYPE, ProblemError, as_problem
 from reckoner.producer.http.routes import Bound, Table
 from reckoner.producer.http.tokens import Identity
@@ -104,7 +104,7 @@ class Dispatch(BaseRoute):
         _require_role(bound, identity)
         if not bound.route.counted:
             return await self._handled(server, bound, values, identity, scope, receive, headers)
-        if server.in_flight >= server.config.max_requests:
+        if server.in_flight >= server.config.limits.max_requests:
             raise ProblemError("too-busy", f"There are {server.in_flight:,} requests at once. Try again soon.")
         server.in_flight += 1
         try:
@@ -150,7 +150,7 @@ class Dispatch(BaseRoute):
         kind = call.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise ProblemError("not-json", "The body must be JSON, with the content type application/json.")
-        return await self._in_time(call.read(), BODY_S, "slow-request")
+        return await self._in_time(call.read(), call.server.config.limits.body_s, "slow-request")
 
     async def _in_time(self, work: Awaitable[T], limit_s: float, name: str) -> T:
         """What `work` returns, or a problem after `limit_s` seconds."""
@@ -159,7 +159,8 @@ class Dispatch(BaseRoute):
             return await work
         except asyncio.CancelledError:
             if deadline.ended():
-                raise ProblemError(name, "The time is over. What was begun may continue.") from None
+                closing = {"connection": "close"} if name == "slow-request" else {}
+                raise ProblemError(name, "The time is over. What was begun may continue.", headers=closing) from None
             raise
         finally:
             self._deadlines.stop(deadline)

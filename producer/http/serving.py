@@ -10,15 +10,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 
 from reckoner.producer.http.app import make_app
 from reckoner.producer.http.config import HttpConfig
+from reckoner.producer.http.limits import BoundedProtocol
 from reckoner.shared.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 BACKLOG = 1_024
-# Longer than proxies and load balancers keep idle connections.
-KEEP_ALIVE_S = 75
 POLL_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S = 0.2, 10.0, 60.0
 # What a stopping process may take beyond its open requests.
@@ -66,11 +65,28 @@ def url_of(listening: socket.socket) -> str:
 class GracefulServer(uvicorn.Server):
     """Stops in steps: not ready, then no new connections, then no open requests."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette, linger_s: float, alive_fd: int | None) -> None:
-        super().__init__(config)
+    def __init__(self, config: HttpConfig) -> None:
+        app, limits = make_app(config), config.limits
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop" if sys.platform != "win32" else "asyncio",
+                http=partial(BoundedProtocol, limits),  # type: ignore[arg-type] # it makes one
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=int(limits.keep_alive_s),
+                timeout_graceful_shutdown=int(config.longest_timeout_s + MARGIN_S),
+            )
+        )
         self._app = app
-        self._linger_s = linger_s
-        self._alive_fd = alive_fd
+        self._linger_s = config.linger_s
+        self._alive_fd = config.alive_fd
+        self._check_s = limits.check_s
+        self._check_at = 0.0
         self._stop_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -95,38 +111,25 @@ class GracefulServer(uvicorn.Server):
         self.handle_exit(signal.SIGTERM, None)
 
     async def on_tick(self, counter: int) -> bool:
-        """Stop when load balancers have seen that it is not ready."""
-        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+        """Check the connections, and stop when load balancers have seen that it is not ready."""
+        now = time.monotonic()
+        if now >= self._check_at:
+            self._check_at = now + self._check_s
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, BoundedProtocol)
+                connection.check(now)
+        if self._stop_at is not None and now >= self._stop_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
 
 def run_process(config: HttpConfig, listening: socket.socket) -> None:
     """Serve in this process until a signal."""
-    app = make_app(config)
-    server = GracefulServer(
-        uvicorn.Config(
-            app,
-            loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=int(config.longest_timeout_s + MARGIN_S),
-        ),
-        app,
-        config.linger_s,
-        config.alive_fd,
-    )
-    # It logs each step of a start at this level.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # It warns of each client that does not speak HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # A full collection over all imported modules would stall requests.
     gc.freeze()
-    server.run(sockets=[listening])
+    GracefulServer(config).run(sockets=[listening])
 
 
 def serve_on(listening: socket.socket, config: HttpConfig, processes: int = 1) -> None:
