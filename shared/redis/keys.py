@@ -36,8 +36,9 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:shown:USER` | hash, item to its impressions | impress | twenty buckets of time |
 | `p:hidden` | sorted set, hidden item by until, ms | hide, replace_hidden | for ever, until it is undone or over |
 | `p:hidden:version` | string, how often that has changed | hide, replace_hidden | for ever |
-| `p:hidden:new:ID` | sorted set, what is to be hidden | the client; renamed by replace_hidden | ten minutes |
-| `p:mask:HASH` | sorted set, the hidden items of a run | keep_mask | eight days |
+| `p:hidden:changes` | stream, about 1,000 changed items to until, ms, by version | the same | for ever |
+| `p:hidden:new:ID` | sorted set, what is to be hidden | the client; renamed by it or replace_hidden | ten minutes |
+| `p:mask:HASH` | sorted set, the hidden items of a run | who starts the run | eight days |
 | `p:generation`, `p:generation:previous`, `p:generation:newest` | string | adopt, flip | for ever |
 | `p:generations` | hash, generation with lists to its snapshot, how many are gone | adopt, start, forget | for ever |
 | `p:held` | hash, generation whose lists were all computed to JSON | close; deleted by forget | for ever |
@@ -463,6 +464,11 @@ class Keys:
         """The version of the hidden items."""
         return f"{self.prefix}:hidden:version"
 
+    @property
+    def hidden_changes(self) -> str:
+        """The latest changes of the hidden items."""
+        return self._name("hidden", "changes")
+
     def hidden_upload(self, token: str) -> str:
         """Items that are to be the hidden ones."""
         return self._name("hidden", "new", token)
@@ -530,7 +536,7 @@ class Keys:
             self.recent_versions,
             self.counts,
         )
-        lists |= {self.event_stream: "stream"}
+        lists |= {self.event_stream: "stream", self.hidden_changes: "stream"}
         return zsets | lists | dict.fromkeys(strings, "string") | dict.fromkeys(hashes, "hash")
 
     def types_of_flow(self, flow_id: str, jobs: Iterable[str] = ()) -> dict[str, str]:

@@ -212,8 +212,11 @@ class Events:
         found = await ask(self._redis, "XRANGE", self._keys.event_stream, "-", "+", "COUNT", "1")
         return parse_mark(found[0][0].decode()) if found else None
 
-    async def trim(self, mark: Mark) -> int:
+    async def trim(self, mark: Mark, made_ms: int = 0) -> int:
         """Drop the events up to a mark, from the recent histories and then from the stream; returns their number.
+
+        Users without events and hides are dropped too, if no list is older than their last change: all lists count the
+        events up to the mark, and were made after `made_ms` (milliseconds since 1970).
 
         It works in slices, and can be repeated after a failure.
         """
@@ -222,7 +225,7 @@ class Events:
             names = [keys.recents, keys.recent_versions]
             for user in (user.decode(errors="replace") for user in page):
                 names += [keys.recent(user), keys.left(user), keys.hides(user)]
-            dropped += int(await call(self._redis, "trim", names, [mark.ms, mark.sequence, *page]))
+            dropped += int(await call(self._redis, "trim", names, [mark.ms, mark.sequence, made_ms, *page]))
             start = b"(" + page[-1]
         after = f"{mark.ms}-{mark.sequence + 1}"
         # Whole nodes at first, some milliseconds at a time.
@@ -241,12 +244,12 @@ class Events:
             if members:
                 await ask(self._redis, "ZADD", keys.stale, *members)
 
-    async def take_stale(self, most: int) -> dict[str, bytes]:
+    async def take_stale(self, most: int) -> dict[bytes, bytes]:
         """Up to `most` users whose lists are to be computed again, and since when; see `settled`."""
         page = await ask(self._redis, "ZRANGE", self._keys.stale, 0, most - 1, "WITHSCORES")
-        return {user.decode(errors="replace"): at for user, at in zip(page[::2], page[1::2], strict=True)}
+        return dict(zip(page[::2], page[1::2], strict=True))
 
-    async def settled(self, users: Mapping[str, bytes]) -> None:
+    async def settled(self, users: Mapping[bytes, bytes]) -> None:
         """Note that jobs were made for these stale users; those that are stale again stay so."""
         if users:
             await call(self._redis, "settled", [self._keys.stale], list(chain.from_iterable(users.items())))

@@ -1,15 +1,19 @@
 """Hidden items: what nobody is to be shown now, until a time or until it is undone."""
 
+import asyncio
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from reckoner.shared.redis.scripts import Value, ask, call
-from reckoner.shared.redis.scripts.constants import SLICE
+from reckoner.shared.redis.scripts.constants import SLICE, UNREFERENCED_TTL_MS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -20,14 +24,23 @@ if TYPE_CHECKING:
 ITEMS_AT_ONCE = 5_000
 # The life of a new list of hidden items until it replaces the old one.
 UPLOAD_TTL_S = 600
+# How often the whole set is read if it changes meanwhile by more than the server remembers.
+MOST_READINGS = 2
+# Changed items: each with the time in milliseconds until which it is hidden, None if it is shown again.
+Changes = Mapping[str, float | None]
 
 
 class HiddenItems(NamedTuple):
-    """The hidden items of a version, empty without one; valid until a moment of this process' clock."""
+    """The hidden items of a version, empty without one; valid until a moment of this process' clock.
+
+    Their reading began at a moment of the same clock. `ends` are the times in milliseconds until which some are hidden.
+    """
 
     version: bytes
     items: frozenset[str]
     until: float
+    began: float
+    ends: Mapping[str, float]
 
     def is_current(self, version: bytes) -> bool:
         """Whether these are the hidden items now, if `version` is the current one."""
@@ -41,8 +54,23 @@ class HiddenItems(NamedTuple):
             digest.update(b"%d:" % len(item) + item)
         return digest.hexdigest()[:16] if self.items else ""
 
+    def with_changes(self, version: bytes, changes: Changes) -> "HiddenItems":
+        """These items after some changes, at the version that these have led to."""
+        if not changes:
+            return self._replace(version=version)
+        items, ends = set(self.items), dict(self.ends)
+        for item, until in changes.items():
+            ends.pop(item, None)
+            if until is None:
+                items.discard(item)
+                continue
+            items.add(item)
+            if until < math.inf:
+                ends[item] = until
+        return self._replace(version=version, items=frozenset(items), ends=ends)
 
-NONE_HIDDEN = HiddenItems(b"", frozenset(), math.inf)
+
+NONE_HIDDEN = HiddenItems(b"", frozenset(), math.inf, -math.inf, MappingProxyType({}))
 
 
 class Hidden:
@@ -52,43 +80,84 @@ class Hidden:
         self._redis = redis
         self._keys = keys
         self._last = NONE_HIDDEN
+        self._reading = asyncio.Lock()
 
     async def of_version(self, version: bytes) -> HiddenItems:
-        """The hidden items, read again if `version`, just read, is not the one of the last call."""
-        if not self._last.is_current(version):
-            self._last = await self.read()
-        return self._last
+        """The hidden items, read again if `version`, just read, is not the one of the last call.
+
+        Concurrent calls share a reading. No script is needed: a reader's user may not run any.
+        """
+        if self._last.is_current(version):
+            return self._last
+        asked = monotonic()
+        async with self._reading:
+            if self._last.began < asked and not self._last.is_current(version):
+                self._last = await self._read(version)
+            return self._last
 
     async def current(self) -> HiddenItems:
         """The hidden items now."""
         return await self.of_version(await self._version())
 
-    async def read(self) -> HiddenItems:
-        """Read the hidden items, without a script: a reader's user may not run any."""
-        while True:
-            began, version = monotonic(), await self._version()
-            seconds, microseconds = await ask(self._redis, "TIME")
-            now = int(seconds) * 1000 + int(microseconds) // 1000
-            hidden = {item: until for item, until in (await self._members()).items() if until > now}
-            if version == await self._version():
-                return HiddenItems(
-                    version, frozenset(hidden), began + (min(hidden.values(), default=math.inf) - now) / 1000
-                )
+    async def _read(self, version: bytes) -> HiddenItems:
+        """The hidden items of a version, or of a later one: what has changed since the last reading, or all."""
+        began = monotonic()
+        found = await self._followed(self._last, version) or await self._whole(version)
+        if not found.ends:
+            return found._replace(began=began, until=math.inf)
+        asked, (seconds, microseconds) = monotonic(), await ask(self._redis, "TIME")
+        now = int(seconds) * 1000 + int(microseconds) // 1000
+        over = {item: None for item, until in found.ends.items() if until <= now}
+        found = found.with_changes(found.version, over)
+        return found._replace(began=began, until=asked + (min(found.ends.values(), default=math.inf) - now) / 1000)
+
+    async def _whole(self, version: bytes) -> HiddenItems:
+        """All hidden items; see `_read`.
+
+        If more has changed meanwhile than the server remembers, time and again, these are the items of the given
+        version, except those that have changed since: a reader sees the next version and reads again.
+        """
+        for _ in range(MOST_READINGS):
+            found = NONE_HIDDEN.with_changes(version, await self._members(self._keys.hidden))
+            version = await self._version()
+            followed = found if version == found.version else await self._followed(found, version)
+            if followed is not None:
+                return followed
+        return found
+
+    async def _followed(self, last: HiddenItems, version: bytes) -> HiddenItems | None:
+        """The hidden items of `version` or a later one by what has changed since; None if too much has."""
+        if last.version == version:
+            return last
+        if not (last.version.isdigit() and version.isdigit()):
+            return None
+        try:
+            entries = await ask(self._redis, "XRANGE", self._keys.hidden_changes, f"{last.version.decode()}-0", "+")
+        except ResponseError:
+            # Another value was planted.
+            return None
+        versions = [at.partition(b"-")[0] for at, _ in entries]
+        # All changes are there if one of the last version is.
+        if not versions or versions[0] != last.version or int(versions[-1]) < int(version):
+            return None
+        changes = {
+            item.decode(errors="replace"): None if until == b"" else float(until)
+            for _, fields in entries
+            for item, until in fields.items()
+            if item
+        }
+        return last.with_changes(versions[-1], changes)
 
     async def _version(self) -> bytes:
         version: bytes | None = await ask(self._redis, "GET", self._keys.hidden_version)
         return version or b""
 
-    async def _members(self) -> dict[str, float]:
-        """All members of the set, each with the time in milliseconds until which it is hidden."""
-        found, start = dict[str, float](), 0
-        while page := await ask(
-            self._redis, "ZRANGE", self._keys.hidden, start, start + ITEMS_AT_ONCE - 1, "WITHSCORES"
-        ):
-            found |= {
-                item.decode(errors="replace"): float(until) for item, until in zip(page[::2], page[1::2], strict=True)
-            }
-            start += ITEMS_AT_ONCE
+    async def _members(self, name: str) -> dict[str, float]:
+        """All members of a set, each with its score. Those that do not change meanwhile are complete."""
+        found, cursor = dict[str, float](), -1
+        while cursor:
+            cursor, page = await self._redis.zscan(name, max(cursor, 0), count=ITEMS_AT_ONCE)
+            found |= {item.decode(errors="replace"): until for item, until in page}
         return found
 
     async def hide(self, items: Sequence[str], until_ms: int | None = None) -> int:
@@ -101,27 +170,34 @@ class Hidden:
 
     async def expire(self) -> int:
         """Show the items again whose time is over; returns their number."""
-        return int(await call(self._redis, "hide", [self._keys.hidden, self._keys.hidden_version], ["expire", ""]))
+        return int(await call(self._redis, "hide", self._names, ["expire", ""]))
+
+    @property
+    def _names(self) -> list[str]:
+        return [self._keys.hidden, self._keys.hidden_version, self._keys.hidden_changes]
 
     async def _change(self, how: str, items: Sequence[str], until_ms: Value = "") -> int:
-        names, changed = [self._keys.hidden, self._keys.hidden_version], 0
+        changed = 0
         for start in range(0, len(items), SLICE):
-            changed += int(await call(self._redis, "hide", names, [how, until_ms, *items[start : start + SLICE]]))
+            changed += int(await call(self._redis, "hide", self._names, [how, until_ms, *items[start : start + SLICE]]))
         return changed
 
     async def replace(self, items: Iterable[str]) -> int:
         """Hide these items and no others from now on, at once; returns their number."""
-        keys, rest = self._keys, iter(items)
-        upload = keys.hidden_upload(os.urandom(8).hex())
+        return int(await call(self._redis, "replace_hidden", [*self._names, await self._uploaded(items)]))
+
+    async def _uploaded(self, items: Iterable[str]) -> str:
+        """A new set of items, which expires soon, unless there are none."""
+        upload, rest = self._keys.hidden_upload(os.urandom(8).hex()), iter(items)
         while some := list(islice(rest, SLICE)):
             pairs: list[Value] = [value for item in some for value in ("+inf", item)]
             await ask(self._redis, "ZADD", upload, *pairs)
             await ask(self._redis, "EXPIRE", upload, UPLOAD_TTL_S)
-        return int(await call(self._redis, "replace_hidden", [keys.hidden, keys.hidden_version, upload]))
+        return upload
 
     async def listed(self) -> list[tuple[str, int | None]]:
         """All hidden items in the order of their bytes, each with the time in milliseconds until which it is so."""
-        found = await self._members()
+        found = await self._members(self._keys.hidden)
         return sorted((item, None if math.isinf(until) else int(until)) for item, until in found.items())
 
     async def until_ms(self, item: str) -> float | None:
@@ -132,16 +208,16 @@ class Hidden:
 
     async def keep_mask(self) -> str:
         """Keep the hidden items of now for a run; returns the name of the mask, empty if nothing is hidden."""
-        keys = self._keys
-        while True:
-            hidden = await self.read()
-            if not hidden.items:
-                return ""
-            names = [keys.hidden, keys.hidden_version, keys.mask(hidden.mask)]
-            if await call(self._redis, "keep_mask", names, [hidden.version]):
-                return hidden.mask
+        hidden = await self.current()
+        if not hidden.items:
+            return ""
+        # The mask holds what was read, which its name is a hash of: the set itself may have changed since.
+        name = self._keys.mask(hidden.mask)
+        if not await ask(self._redis, "PEXPIRE", name, UNREFERENCED_TTL_MS):
+            await ask(self._redis, "RENAME", await self._uploaded(sorted(hidden.items)), name)
+            await ask(self._redis, "PEXPIRE", name, UNREFERENCED_TTL_MS)
+        return hidden.mask
 
     async def mask_items(self, mask: str) -> list[str]:
         """The items of a kept mask."""
-        items: list[bytes] = await ask(self._redis, "ZRANGE", self._keys.mask(mask), 0, -1)
-        return [item.decode(errors="replace") for item in items]
+        return list(await self._members(self._keys.mask(mask)))

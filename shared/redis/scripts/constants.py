@@ -44,3 +44,5 @@ MOST_RECENT = 1000
 EVENT_ID_TTL_S = 86_400
 # The least time between two jobs for one user's list that events make.
 DEBOUNCE_MS = 250
+# About the most changes of hidden items that readers can follow; after more they read all again.
+MOST_CHANGES = 1000

@@ -384,6 +384,25 @@ local function note_recent(recents, versions, user, at)
   return version
 end
 
+-- Gives the hidden items another version, and notes the items that have changed, each with the time until which it is
+-- hidden ('' if it is shown again), under ids that begin with the version. An item '' stands for none.
+local function note_hidden(version, changes, items, until_ms)
+  local at = redis.pcall('INCR', version)
+  if type(at) ~= 'number' then
+    -- A planted value is not a number.
+    at = now_ms()
+    redis.call('SET', version, number(at))
+  end
+  for i, item in ipairs(items) do
+    local id = number(at) .. '-' .. number(i)
+    if type(redis.pcall('XADD', changes, 'MAXLEN', '~', MOST_CHANGES, id, item, until_ms)) ~= 'string' then
+      -- Another value was planted, or an earlier version: readers read all hidden items.
+      redis.call('DEL', changes)
+      break
+    end
+  end
+end
+
 -- The JSON string of an item, followed by a comma and a line's end, as in what a user's lists leave out.
 local function left_line(text)
   return text .. ',\n'

@@ -1,13 +1,14 @@
 -- Drops from the recent histories of some users the events up to a mark, which the live snapshots hold.
 -- KEYS  for each user: recent, left, hides
--- ARGV  the two numbers of the mark, an id of the stream; for each user: name
+-- ARGV  the two numbers of the mark, an id of the stream; made_ms, since when all lists were made; for each user: name
 -- Answers how many events were dropped.
 local recents, versions = unpack(KEYS, 1, 2)
 local count, keys_of = tail(KEYS, 2, 3)
-local mark_ms, mark_sequence = unpack(ARGV, 1, 2)
-local _, name_of = tail(ARGV, 2, 1)
+local mark_ms, mark_sequence, made_ms = unpack(ARGV, 1, 3)
+local _, name_of = tail(ARGV, 3, 1)
 
 local ms, sequence = tonumber(mark_ms), tonumber(mark_sequence)
+local counted = math.max(ms + 1, tonumber(made_ms)) * 1000
 
 local function is_old(entry)
   local entry_ms, entry_sequence = string.match(entry, '^(%d+)%-(%d+) ')
@@ -41,7 +42,7 @@ for i = 1, count do
   local name = name_of(i)
   local version = tonumber(redis.call('HGET', versions, name)) or 0
   -- A run may have begun before a later change, such as the loss of all events to another user.
-  if old == #entries and redis.call('EXISTS', hides) == 0 and version < (ms + 1) * 1000 then
+  if old == #entries and redis.call('EXISTS', hides) == 0 and version < counted then
     redis.call('DEL', left)
     redis.call('ZREM', recents, name)
     redis.call('HDEL', versions, name)

@@ -127,7 +127,7 @@ class Scene:
             "hides": keys.hides("Ada"),
             **{
                 name: getattr(keys, name)
-                for name in ("recents", "recent_versions", "stale", "hidden", "hidden_version")
+                for name in ("recents", "recent_versions", "stale", "hidden", "hidden_version", "hidden_changes")
             },
             "night": keys.night("2026-11-30"),
             "beat": keys.beat("planted"),
@@ -141,7 +141,7 @@ TYPES = {
     **dict.fromkeys(("refused", "flow", "partials", "tasks", "titles", "tags", "lists", "tagging"), "a hash"),
     **dict.fromkeys(("run", "flight", "blocks", "generations"), "a hash"),
     **dict.fromkeys(("wake", "mail"), "a list"),
-    **dict.fromkeys(("dead", "events"), "a stream"),
+    **dict.fromkeys(("dead", "events", "hidden_changes"), "a stream"),
     **dict.fromkeys(("recents", "stale", "hidden"), "a sorted set"),
     "recent": "a list",
     "recent_versions": "a hash",

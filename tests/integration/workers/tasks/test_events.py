@@ -212,7 +212,7 @@ async def test_changes_are_in_order_when_the_clock_is_behind(hand: Hand) -> None
     assert marks == sorted(marks)
     assert marks[0] > last
     await runtime.events.add_changed(last)
-    assert list(await runtime.events.take_stale(10)) == ["Ada"]
+    assert list(await runtime.events.take_stale(10)) == [b"Ada"]
 
 
 def event(item: str, role: Role = "history", *, time_ms: int | None = None) -> Event:
@@ -448,7 +448,7 @@ async def test_a_hidden_item_is_shown_when_its_time_is_over(hand: Hand) -> None:
     await Refreshing(hand.runtime).refresh()
     assert [item for item, _ in await hidden.listed()] == ITEMS[1:4]
     assert await hidden.show(ITEMS) == 3
-    assert await hidden.current() == (b"5", frozenset(), math.inf)
+    assert (await hidden.current())[:3] == (b"5", frozenset(), math.inf)
 
 
 async def test_many_items_are_hidden_at_once(hand: Hand) -> None:
@@ -469,4 +469,6 @@ async def test_many_items_are_hidden_at_once(hand: Hand) -> None:
     assert seen == {frozenset(first), frozenset(second)}
     assert await hidden.replace([]) == 0
     assert (await hidden.current()).items == frozenset()
-    assert await hand.redis.keys(f"{hand.runtime.keys.prefix}:hidden*") == [hand.runtime.keys.hidden_version.encode()]
+    keys = hand.runtime.keys
+    left = {keys.hidden_version.encode(), keys.hidden_changes.encode()}
+    assert {*await hand.redis.keys(f"{keys.prefix}:hidden*")} == left
