@@ -8,8 +8,6 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from reckoner.producer.client.open import OpenReckoner
-from reckoner.producer.client.recording import Recorded
-from reckoner.producer.http.counting import Counting
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.metrics.table import Metric
@@ -162,10 +160,10 @@ class Fleet:
         await ask(self.hand.redis, "ZADD", self.hand.runtime.keys.batch, 1_000, "split:0123456789abcdef")
 
     async def count_events(self) -> None:
-        """Events were sent over HTTP."""
-        counting = Counting()
-        counting.events([Recorded("recorded"), Recorded("refused", "why"), Recorded("recorded")])
-        await counting.add(self.reckoner)
+        """Events are sent over HTTP, one of them twice."""
+        await self.adopt()
+        events = [{"user": "Ada", "item": f"item 0{number}", "id": f"id {number}"} for number in (1, 2, 2)]
+        assert (await self.http.post("/v1/events", json={"events": events})).status_code == 200
 
     async def generation(self) -> None:
         """A generation goes live."""

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SAMPLE = 300
 # The last nights and runs among which those that matter are looked for.
 ENTRIES = 50
-# What a task is taken to last before one has ended.
-UNKNOWN_S = 1.0
+# What a task or a block is taken to last before one has ended: about as long as tasks are planned to last.
+UNKNOWN_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def backlog(status: Status, counts: Counts, waiting: "dict[Lane, dict[str, float
     A waiting `split` stands for its whole job: it counts as the lane's time for all tasks divided by the number of its
     splits. Each other task counts as the mean of its kind in its lane. A run counts in the batch lane: each block that
     is not done as the mean of all blocks, in which its blocks in flight are no splits. What has never ended counts as
-    a second a task. Times are those from start to end, so a worker with several tasks at once is faster than that.
+    20 ms. Times are those from start to end, so a worker with several tasks at once is faster than that.
 
     Args:
         status: The lanes, runs and workers.

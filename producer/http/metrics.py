@@ -56,6 +56,8 @@ class Measuring:
         self._lock = asyncio.Lock()
         self._kept: Measured | None = None
         self._until_s = 0.0
+        # What is kept, encoded, by content type.
+        self._encoded: dict[str, bytes] = {}
 
     async def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics, in the format that the header `Accept` asks for.
@@ -67,7 +69,10 @@ class Measuring:
             RedisUnavailableError: Redis does not answer.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(Exposition(await self._measured())), content_type
+        measured = await self._measured()
+        if content_type not in self._encoded:
+            self._encoded[content_type] = encode(Exposition(measured))
+        return self._encoded[content_type], content_type
 
     async def backlog(self) -> Backlog:
         """The work that waits. Raises as `exposition` does."""
@@ -84,7 +89,7 @@ class Measuring:
         async with self._lock:
             if self._kept is None or monotonic() >= self._until_s:
                 self._kept = None
-                self._kept = await measure(self._reckoner)
+                self._kept, self._encoded = await measure(self._reckoner), {}
                 self._until_s = monotonic() + KEPT_S
             return self._kept
 

@@ -2,6 +2,7 @@
 
 import secrets
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,28 +34,31 @@ class Counters:
         self._number = 0
         self._batch: dict[str, int] = {}
         # What came after the batch.
-        self._new: dict[str, int] = {}
-        self._fields: dict[tuple[str, tuple[str, ...], str], str] = {}
+        self._new = defaultdict[str, int](int)
+        # The fields of metrics with labels that are allowed; what is not may have any number of values.
+        self._fields: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Count something; `by` is in seconds for a metric of seconds."""
-        self._increase(metric, labels, "", round(by * MICROSECONDS) if is_time(metric) else int(by))
+        [field] = self._fields_of(metric, labels)
+        self._new[field] += round(by * MICROSECONDS) if is_time(metric) else int(by)
 
     def observe(self, metric: Metric, *labels: str, seconds: float) -> None:
         """Add a value to a histogram."""
-        self._increase(metric, labels, PARTS[bisect_left(BUCKETS_S, seconds)], 1)
-        self._increase(metric, labels, SUM, round(max(seconds, 0.0) * MICROSECONDS))
+        fields = self._fields_of(metric, labels)
+        self._new[fields[bisect_left(BUCKETS_S, seconds)]] += 1
+        self._new[fields[-1]] += round(max(seconds, 0.0) * MICROSECONDS)
 
-    def _increase(self, metric: Metric, labels: tuple[str, ...], part: str, amount: int) -> None:
-        key = metric.name, labels, part
-        field = self._fields.get(key)
-        if field is None:
+    def _fields_of(self, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
+        key = metric.name, labels
+        found = self._fields.get(key)
+        if found is None:
             allowed = metric.allowed(labels)
-            field = field_of(metric, allowed, part)
+            parts = (*PARTS, SUM) if metric.kind == "histogram" else ("",)
+            found = tuple(field_of(metric, allowed, part) for part in parts)
             if allowed == labels:
-                # What is not allowed may have any number of values.
-                self._fields[key] = field
-        self._new[field] = self._new.get(field, 0) + amount
+                self._fields[key] = found
+        return found
 
     async def add(self, redis: "Redis", keys: "Keys") -> None:
         """Add up in Redis what was counted since the last call.
@@ -67,7 +71,7 @@ class Counters:
             if not self._batch:
                 if not self._new:
                     return
-                self._batch, self._new, self._number = self._new, {}, self._number + 1
+                self._batch, self._new, self._number = self._new, defaultdict(int), self._number + 1
             arguments: list[Value] = [self._number]
             for field, amount in self._batch.items():
                 arguments += [field, amount]

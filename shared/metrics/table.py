@@ -39,7 +39,7 @@ REFUSED: Final = (
 )
 REQUESTS: Final = (
     *("recommendations", "baskets", "similar", "history", "events", "items", "hidden", "merge", "jobs", "runs"),
-    *("operator", "status", "health", "metrics", "page", OTHER),
+    *("lists", "status", "health", "metrics", "backlog", "page", OTHER),
 )
 # By the status code of an answer: below 400, below 500, 503 and 504 for what is full, late or away, and the rest.
 ANSWERS: Final = ("ok", "refused", "unavailable", "failed")

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from reckoner.producer.client.measuring import UNKNOWN_S
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.http.app import ROUTES
 from reckoner.producer.http.counting import Counting, request_kind
 from reckoner.producer.http.metrics import KEPT_S
 from reckoner.shared.flows.heartbeats import Heartbeats
@@ -271,6 +272,11 @@ def test_a_route_counts_under_its_noun(path: str, kind: str) -> None:
     """Its last one."""
     assert request_kind(path) == kind
     assert kind in REQUESTS
+
+
+def test_every_route_of_the_app_counts_under_a_noun() -> None:
+    """But the API's description."""
+    assert {route.path for route in ROUTES if request_kind(route.path) == OTHER} <= {"/openapi.json"}
 
 
 @pytest.mark.parametrize(
