@@ -32,9 +32,9 @@ DELIVERY_S = 2.0
 # The commands that workers and clients send outside scripts.
 SENT_COMMANDS = (
     "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET",
-    "HSCAN", "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "SET", "SMEMBERS", "TIME", "TTL", "UNLINK",
-    "XDEL", "XINFO STREAM", "XLEN", "XRANGE", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANDMEMBER",
-    "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "ZSCORE",
+    "HSCAN", "HSET", "HVALS", "INCR", "MGET", "MULTI", "PEXPIRE", "PTTL", "RENAME", "SET", "SMEMBERS", "TIME", "TTL",
+    "UNLINK", "XDEL", "XINFO STREAM", "XLEN", "XRANGE", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE",
+    "ZRANDMEMBER", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "ZSCORE",
 )  # fmt: skip
 READ_BACK = "return redis.call('GET', KEYS[1])"
 # Returns the commands in ARGV that this user may not run on the key; none if the server cannot check.
