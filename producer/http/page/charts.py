@@ -33,7 +33,8 @@ def spark_line(values: Sequence[float | None], name: str, text: Callable[[float]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     last_x, last_y = points[-1]
     return Markup(
-        '<svg class="spark" viewBox="0 0 {width} {height}" role="img" aria-label="{label}"><title>{label}</title>'
+        '<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="xMinYMid" role="img" '
+        'aria-label="{label}"><title>{label}</title>'
         '<line class="zero" x1="0" y1="{zero:.1f}" x2="{width}" y2="{zero:.1f}"/>'
         '<polyline points="{line}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="3"/></svg>'
     ).format(
@@ -56,6 +57,7 @@ def interval(mean: float, low: float, high: float, scale: tuple[float, float], l
         return MARGIN + (value - start) / span * (WIDTH - 2 * MARGIN)
 
     return Markup(
-        '<svg class="interval" viewBox="0 0 {width} 16" role="img" aria-label="{label}"><title>{label}</title>'
+        '<svg class="interval" viewBox="0 0 {width} 16" preserveAspectRatio="xMinYMid" role="img" '
+        'aria-label="{label}"><title>{label}</title>'
         '<line x1="{low:.1f}" y1="8" x2="{high:.1f}" y2="8"/><circle cx="{mean:.1f}" cy="8" r="4"/></svg>'
     ).format(width=WIDTH, label=label, low=x(low), high=x(high), mean=x(mean))

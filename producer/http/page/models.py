@@ -45,7 +45,9 @@ def _configuration(location: str, model: str) -> dict[str, Any]:
 def scale(evaluation: Any) -> tuple[float, float]:
     """The scale on which the intervals of an evaluation are drawn side by side."""
     metrics = [model.metrics[MAIN_METRIC] for model in evaluation.models if MAIN_METRIC in model.metrics]
-    return (0.0, max((metric.high for metric in metrics), default=1.0) * 1.02)
+    if not metrics:
+        return 0.0, 1.0
+    return min(metric.low for metric in metrics), max(metric.high for metric in metrics)
 
 
 ROUTES = (screen("/models", "Models", "models.html", gather, every_s=None),)

@@ -52,18 +52,15 @@ class Gate:
     value: str
     before: str
     limit: str
+    is_beyond: bool
 
 
 async def gather(call: "Call", _: Nothing, __: Seen) -> dict[str, Any]:
     """The night under way, runs, and how the last ones ended."""
     operator = call.reckoner.operator
     now = await operator.status(timeout=call.left_s)
-    entries = [
-        entry
-        for entry in await operator.entries(SHOWN, timeout=call.left_s)
-        if entry.kind not in ("import", "evaluation")
-    ]
     nights = await operator.entries(SHOWN, "night", timeout=call.left_s)
+    entries = _but_parts(await operator.entries(5 * SHOWN, timeout=call.left_s), nights)[:SHOWN]
     of_nights = {stage.job for stage in (now.night.stages.values() if now.night else ())}
     return {
         "status": now,
@@ -74,8 +71,19 @@ async def gather(call: "Call", _: Nothing, __: Seen) -> dict[str, Any]:
         "series": series(nights or [entry for entry in entries if entry.kind == "run"]),
         "users_of": users_of,
         "churn_of": churn_of,
-        "promotable": [name for name in now.records if name != now.generation and name in now.holdings],
+        "held": [name for name in now.holdings if name not in now.records],
     }
+
+
+def _but_parts(entries: "Sequence[Entry]", nights: "Sequence[Entry]") -> "list[Entry]":
+    """The entries without the runs and fits of nights, and without what other screens show."""
+    ids = {night.id for night in nights} | {stage.get("job", "") for night in nights for stage in night.stages}
+    return [
+        entry
+        for entry in entries
+        if entry.kind == "night"
+        or (entry.kind not in ("import", "evaluation") and entry.id not in ids and entry.starter not in ids)
+    ]
 
 
 async def _stages(call: "Call", night: "Night", now: "Status") -> list[StageNow]:
@@ -161,39 +169,37 @@ async def gather_entry(call: "Call", asked: Asked, _: Seen) -> dict[str, Any]:
 def gates(figures: Figures, settings: "Settings") -> list[Gate]:
     """The figures of the gate as a table; a limit is of the settings now."""
 
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{value:.1%}"
+    def share(name: str, value: float | None, most: float, before: float | None = None) -> Gate | None:
+        """A share next to the most that it may be."""
+        if value is None:
+            return None
+        return Gate(name, f"{value:.1%}", _share(before), f"at most {min(most, 1):.1%}", value > most)
 
-    def beyond(before: float | None, more: float) -> str:
-        return "" if before is None else f"at most {min(before + more, 1):.1%}"
+    def beyond(before: float | None, more: float) -> float:
+        return more if before is None else before + more
 
-    least = None if figures.coverage_before is None else figures.coverage_before * settings.gate_coverage
+    empty, concentration = figures.empty_before, figures.concentration_before
     rows = [
-        Gate("Users lost", share(figures.users_lost), "", f"at most {settings.gate_users_lost:.1%}"),
-        Gate(
-            "Users who would get the popular list", share(figures.popular), "", f"at most {settings.gate_popular:.1%}"
-        ),
-        Gate("Churn: places with a new item", share(figures.churn), "", f"at most {settings.gate_churn:.1%}"),
-        Gate(
-            "Empty lists",
-            share(figures.empty),
-            share(figures.empty_before),
-            beyond(figures.empty_before, settings.gate_empty),
-        ),
-        Gate(
+        share("Users lost", figures.users_lost, settings.gate_users_lost),
+        share("Users who would get the popular list", figures.popular, settings.gate_popular),
+        share("Churn: places with a new item", figures.churn, settings.gate_churn),
+        share("Empty lists", figures.empty, beyond(empty, settings.gate_empty), empty),
+        share(
             "Places with one of the ten most frequent items",
-            share(figures.concentration),
-            share(figures.concentration_before),
-            beyond(figures.concentration_before, settings.gate_concentration),
-        ),
-        Gate(
-            "Different items",
-            "" if figures.coverage is None else f"{figures.coverage:,}",
-            "" if figures.coverage_before is None else f"{figures.coverage_before:,}",
-            "" if least is None else f"at least {least:,.0f}",
+            figures.concentration,
+            beyond(concentration, settings.gate_concentration),
+            concentration,
         ),
     ]
-    return [row for row in rows if row.value]
+    if figures.coverage is not None and (before := figures.coverage_before) is not None:
+        least = before * settings.gate_coverage
+        found = figures.coverage
+        rows.append(Gate("Different items", f"{found:,}", f"{before:,}", f"at least {least:,.0f}", found < least))
+    return [row for row in rows if row]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
 
 
 ROUTES = (

@@ -1,5 +1,6 @@
 """Overview: is all well?"""
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reckoner.producer.http.page.checks import in_daemon, last_findings
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from reckoner.producer.http.calls import Call
 
 SHOWN_NIGHTS = 30
+# Where one sees more of what a check found.
+SEEN_ON = MappingProxyType(
+    {
+        "night": "/nights",
+        "workers": "/workers",
+        "dead letters": "/failures",
+        "refusals": "/failures",
+        "queue": "/queue",
+        "generation": "/models",
+    }
+)
 
 
 async def gather(call: "Call", _: Nothing, seen: Seen) -> dict[str, Any]:
@@ -31,6 +43,7 @@ async def gather(call: "Call", _: Nothing, seen: Seen) -> dict[str, Any]:
         "nights": nights,
         "series": series(nights),
         "waits": seen.series,
+        "seen_on": SEEN_ON,
         "wrong": [each for each in findings if each.state == "wrong"],
         "others": [each for each in findings if each.state != "wrong"],
         "imported": await in_daemon(lambda: imported_last(location), wait_s=3.0),

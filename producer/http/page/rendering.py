@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reckoner.producer.formats import format_count, format_duration, format_mebibytes, format_time
 from reckoner.producer.http.page.charts import interval, spark_line
@@ -58,6 +58,7 @@ def _environment() -> Environment:
         "number": lambda value: f"{value:,}",
         "share": lambda value: f"{value:.1%}",
         "when": _when,
+        "code": _code,
         "job": job_in_words,
         "list_called": list_called,
     }
@@ -86,6 +87,15 @@ def figure(name: str, value: float | None, text: str | None = None) -> Markup:
     """A figure of `reckoner status --json`, by its path there, as `text` or as it is."""
     shown = f"{value:,}" if text is None else text
     return Markup('<data value="{}" data-figure="{}">{}</data>').format(value, name, shown)
+
+
+def _code(sentence: str) -> Markup:
+    """A sentence with its commands, which are in backticks, as code."""
+    parts = [escape(plain(part)) for part in sentence.split("`")]
+    closed = len(parts) % 2 == 1
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if closed and at % 2 else part for at, part in enumerate(parts)
+    )
 
 
 def _when(ms: float | None) -> Markup | str:

@@ -203,6 +203,7 @@ async def test_a_night_is_seen_with_its_gate(http: httpx.AsyncClient, filled: st
     night = (await http.get("/night?id=n1", headers=HTML)).text
     for text in ("95.0%", "at most 90.0%", "at least 50", "refused", "Acknowledge"):
         assert text in night
+    assert '<span class="state bad">95.0%</span>' in night, "it is beyond its limit"
     nights = (await http.get("/nights", headers=HTML)).text
     assert "users per second: 2 values from 4 to 8, the first 4, the last 8" in nights
     assert "The night of 2026-12-01 is under way" in nights
