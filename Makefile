@@ -27,7 +27,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import sync docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import bench-http sync docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -153,6 +153,9 @@ bench-kernels: .venv/dev.installed ## the kernels next to implicit, similaripy a
 
 bench-import: .venv/dev.installed ## the import of 20 million rows next to DuckDB, in some five minutes (ROUNDS=3 ONLY=hundred)
 	@.venv/bin/python tests/benchmarks bench_import $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(LIKE),--like $(LIKE))
+
+bench-http: .venv/dev.installed ## reads over HTTP next to a bare Starlette handler, under Debian's wrk, in some five minutes (ROUNDS=5 ONLY=hits)
+	@.venv/bin/python tests/benchmarks bench_http $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 sync: .venv/dev.installed ## regenerate the synchronous client from the asynchronous one
 	@PYTHONPATH=. .venv/bin/python tests/sync_client.py

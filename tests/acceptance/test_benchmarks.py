@@ -49,3 +49,12 @@ def test_a_part_of_the_imports_benchmark_is_measured_and_not_kept() -> None:
     assert all(f"import of {rows} rows of" in told for rows in ("1,000,209", "5,001,045"))
     assert told.count("import, round 1: s ") == 2
     assert kept() == before
+
+
+def test_a_part_of_the_benchmark_over_http_is_measured_and_not_kept() -> None:
+    """Both sides answer wrk without an error."""
+    before = kept()
+    told = measured("bench_http", "--only", "hits")
+    assert "one user, round 1: bare: requests/s" in told
+    assert "none" not in told
+    assert kept() == before
