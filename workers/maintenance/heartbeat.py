@@ -68,8 +68,8 @@ class Heartbeat:
     async def stop(self) -> None:
         """Remove the heartbeat, and add up the last counts. Without Redis it expires by itself, and they are lost."""
         try:
-            await self._runtime.counters.add(self._runtime.redis, self._runtime.keys)
             await self._beats.remove(self._runtime.worker_id)
+            await self._runtime.counters.add(self._runtime.redis, self._runtime.keys)
         except Exception as error:
             if not is_transient_redis_error(error):
                 log.exception("heartbeat removal failed")

@@ -16,6 +16,7 @@ from reckoner.producer.http.metrics import ROUTES, Backlog
 from reckoner.shared.metrics.table import METRICS
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import HOLDING, Holding
+from reckoner.workers.maintenance.heartbeat import Heartbeat
 from tests import debian
 from tests.integration.producer.http.conftest import Serve
 from tests.measured import Fleet, Samples, scrape
@@ -39,14 +40,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.url
 
 
-def promtool(*arguments: object) -> str:
+def promtool(*arguments: object, given: str = "") -> str:
     """What promtool says.
 
     Raises:
         AssertionError: it finds an error.
     """
     program = debian.find("prometheus", "usr/bin/promtool")
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *map(str, arguments)], input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -229,6 +230,20 @@ def test_the_files_are_valid() -> None:
     """The rules with their templates, and the example of a scrape."""
     assert "8 rules found" in promtool("check", "rules", FILES / "alerts.yml")
     promtool("check", "config", FILES / "prometheus.yml")
+
+
+async def test_the_exposition_is_as_prometheus_advises(
+    hand: Hand, world: World, reckoner: OpenReckoner, serve: Serve
+) -> None:
+    """Its linter finds nothing in names, kinds, units and helps."""
+    async with serve() as http:
+        fleet = Fleet(hand, world, reckoner, http)
+        for happen in (be_well, Fleet.ended, Fleet.user_done, Fleet.gate, Fleet.stage):
+            await happen(fleet)
+    await Heartbeat(hand.runtime).beat()
+    async with serve() as http:
+        text = (await http.get("/metrics")).text
+    assert promtool("check", "metrics", given=text) == ""
 
 
 def _expressions() -> list[str]:
