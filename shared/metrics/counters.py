@@ -40,25 +40,23 @@ class Counters:
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Count something; `by` is in seconds for a metric of seconds."""
-        [field] = self._fields_of(metric, labels)
-        self._new[field] += round(by * MICROSECONDS) if is_time(metric) else int(by)
+        [field] = self._fields.get((metric.name, labels)) or self._note(metric, labels)
+        self._new[field] += round(by * MICROSECONDS) if metric.is_time else int(by)
 
     def observe(self, metric: Metric, *labels: str, seconds: float) -> None:
         """Add a value to a histogram."""
-        fields = self._fields_of(metric, labels)
+        fields = self._fields.get((metric.name, labels)) or self._note(metric, labels)
         self._new[fields[bisect_left(BUCKETS_S, seconds)]] += 1
-        self._new[fields[-1]] += round(max(seconds, 0.0) * MICROSECONDS)
+        self._new[fields[-1]] += round(seconds * MICROSECONDS) if seconds > 0 else 0
 
-    def _fields_of(self, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
-        key = metric.name, labels
-        found = self._fields.get(key)
-        if found is None:
-            allowed = metric.allowed(labels)
-            parts = (*PARTS, SUM) if metric.kind == "histogram" else ("",)
-            found = tuple(field_of(metric, allowed, part) for part in parts)
-            if allowed == labels:
-                self._fields[key] = found
-        return found
+    def _note(self, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """The fields of a metric with labels, noted for the next time if they are allowed."""
+        allowed = metric.allowed(labels)
+        parts = (*PARTS, SUM) if metric.kind == "histogram" else ("",)
+        fields = tuple(field_of(metric, allowed, part) for part in parts)
+        if allowed == labels:
+            self._fields[metric.name, labels] = fields
+        return fields
 
     async def add(self, redis: "Redis", keys: "Keys") -> None:
         """Add up in Redis what was counted since the last call.
@@ -88,7 +86,7 @@ class Counts:
     def total(self, metric: Metric, *labels: str) -> float:
         """The value of a counter, 0 if it was never counted."""
         amount = self._number(field_of(metric, labels))
-        return amount / MICROSECONDS if is_time(metric) else amount
+        return amount / MICROSECONDS if metric.is_time else amount
 
     def buckets(self, metric: Metric, *labels: str) -> list[int]:
         """The number of a histogram's values in each bucket; the last has those above all bounds."""
@@ -108,11 +106,6 @@ async def read_counts(redis: "Redis", keys: "Keys") -> Counts:
     """Read what all processes have counted."""
     fields: Any = await ask(redis, "HGETALL", keys.counts)
     return Counts(fields)
-
-
-def is_time(metric: Metric) -> bool:
-    """Whether a metric is in seconds."""
-    return "_seconds" in metric.name
 
 
 def field_of(metric: Metric, labels: tuple[str, ...], part: str = "") -> str:

@@ -6,6 +6,7 @@ has it. No label names a worker, a host or a user.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Final, Literal, get_args
 
@@ -54,6 +55,11 @@ class Metric:
     what: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The names of its labels, and the values that each may have."""
+
+    @cached_property
+    def is_time(self) -> bool:
+        """Whether it is in seconds."""
+        return "_seconds" in self.name
 
     @property
     def combinations(self) -> Iterator[tuple[str, ...]]:
