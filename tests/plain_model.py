@@ -125,6 +125,8 @@ class PlainShop:
         self.stream: list[PlainEvent] = []
         self.hides: dict[str, set[str]] = {}
         self.hidden: set[str] = set()
+        self.taken = BEGINNING
+        """The mark up to which an import has taken the events."""
         self._seen: set[str] = set()
 
     def record(self, events: Sequence[UserEvent]) -> list[tuple[str, Event] | None]:
@@ -136,9 +138,9 @@ class PlainShop:
         return found
 
     def move(self, visitor: str, user: str) -> list[tuple[str, Event] | None]:
-        """Move a visitor's events, which the stream gets again, and hides."""
-        moved = [event for event in self.stream if event.user == visitor]
-        self.stream = [event for event in self.stream if event.user != visitor]
+        """Move a visitor's events that no import has taken, which the stream gets again, and hides."""
+        moved = [event for event in self.stream if event.user == visitor and event.mark > self.taken]
+        self.stream = [event for event in self.stream if event not in moved]
         self.hides[user] = self.hides.get(user, set()) | self.hides.pop(visitor, set())
         return [(user, Event(e.item, e.role, e.weight, "a type", e.time_ms)) for e in moved]  # type: ignore[arg-type]
 

@@ -70,7 +70,7 @@ async def _from_redis(
     async with connect(settings) as reckoner:
         try:
             if use == "note":
-                return RecordedEvents(await reckoner.events.last(), taken=False)
+                return RecordedEvents(await reckoner.events.take(), taken=False)
             return await read_recorded(reckoner.events, after, progress)
         except RedisError as error:
             raise unavailable(reckoner.redis, error) from error

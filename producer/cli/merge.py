@@ -20,8 +20,8 @@ def merge(
 ) -> None:
     """Move what a visitor did, and hid, to a user, as at a login.
 
-    It moves the events since the last import. What was imported stays the
-    visitor's.
+    It moves the events since the last import began. What was imported stays
+    the visitor's.
 
     Example: reckoner merge visitor-8c1f 42
     """

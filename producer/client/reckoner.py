@@ -508,8 +508,10 @@ class Reckoner:
     async def merge(self, visitor: str, user: str, *, timeout: float | None = ASK_S) -> int:
         """Move what a visitor did, and hid, to a user, as at a login; returns the number of events.
 
+        Events that an import has taken stay the visitor's.
+
         Raises:
-            HistoryTooLongError: the user would have too many events since the last import; nothing was moved.
+            HistoryTooLongError: either would have, or has, too many events since the last import; nothing was moved.
             UsageError: an id is invalid (`require_id`), or both are the same.
         """
         require_ids("user", [visitor, user])

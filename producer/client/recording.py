@@ -241,15 +241,16 @@ async def move_history(events: "Events", visitor: str, user: str) -> int:
     """Move what a visitor did to a user; returns the number of events.
 
     Raises:
-        HistoryTooLongError: the user would have too many events.
+        HistoryTooLongError: the user would have, or the visitor has, too many events.
         UsageError: both are the same.
     """
     if visitor == user:
         raise UsageError("The visitor and the user are the same.")
     moved = await events.move(visitor, user)
-    if moved is None:
+    if moved < 0:
+        who = "user would have" if moved == -1 else "visitor has"
         raise HistoryTooLongError(
-            f"The user would have over {MOST_RECENT:,} events since the last import. Nothing was moved. "
+            f"The {who} over {MOST_RECENT:,} events since the last import. Nothing was moved. "
             "Import them with `reckoner import --events` first."
         )
     return moved

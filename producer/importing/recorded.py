@@ -77,7 +77,7 @@ ReadEvents: TypeAlias = Callable[[Callable[[int, int | None], None], Mark], Reco
 
 async def read_recorded(events: Events, after: Mark, progress: Callable[[int, int | None], None]) -> RecordedEvents:
     """Read the events after a mark up to the last one now; `progress(events, None)` is called now and then."""
-    last, pages, bad, read = await events.last(), list[GoodRows](), list[bytes](), 0
+    last, pages, bad, read = await events.take(), list[GoodRows](), list[bytes](), 0
     async for entries in events.recorded(after, last):
         pages.append(_rows(entries, bad))
         read += len(entries)

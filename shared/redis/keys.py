@@ -30,6 +30,8 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:hides:USER` | set, what the user does not want to see | hide_for | for ever, until it is undone |
 | `p:recents` | sorted set, the users with one of these three, or who have lost them, all 0 | the same | for ever |
 | `p:recent-versions` | hash, those users to when these three have changed, in microseconds | the same | for ever |
+| `p:later` | hash, user to the id of their last event beyond the counted ones | record, trim | for ever, as its events |
+| `p:taken` | string, the id up to which an import has taken events | take | for ever |
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
 | `p:stale` | sorted set, users whose lists are old | record, hide_for, finish, promote | for ever, until it is made |
@@ -442,6 +444,16 @@ class Keys:
         """The versions of what is known of users beside a snapshot."""
         return self._name("recent-versions")
 
+    @property
+    def later(self) -> str:
+        """The users with events that count from the next import on."""
+        return self._name("later")
+
+    @property
+    def taken(self) -> str:
+        """The mark up to which an import has taken the events."""
+        return self._name("taken")
+
     def event(self, event_id: str) -> str:
         """The mark of a recorded event, by its id of the caller's."""
         return self._name("event", sha256(event_id.encode()).hexdigest()[:32])
@@ -526,7 +538,7 @@ class Keys:
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
         strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now)
-        strings += (self.night_driver, self.hidden_version)
+        strings += (self.night_driver, self.hidden_version, self.taken)
         hashes = (
             self.generations,
             self.held,
@@ -534,6 +546,7 @@ class Keys:
             self.tagging,
             self.history,
             self.recent_versions,
+            self.later,
             self.counts,
         )
         lists |= {self.event_stream: "stream", self.hidden_changes: "stream"}

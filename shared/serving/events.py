@@ -117,7 +117,7 @@ class Events:
         """
         keys, users = self._keys, {event.user: 0 for event in events}
         names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale, keys.current]
-        names += [*keys.lanes, keys.live_stem]
+        names += [*keys.lanes, keys.live_stem, keys.later]
         arguments: list[Value] = [generation, self._most_events, "" if most_queued is None else most_queued]
         arguments += [self._first_look_ms, keys.flow(""), len(users)]
         for number, user in enumerate(users, 1):
@@ -147,18 +147,18 @@ class Events:
         hides = await ask(self._redis, "SMEMBERS", self._keys.hides(user))
         return sorted(item.decode(errors="replace") for item in hides)
 
-    async def move(self, visitor: str, user: str) -> int | None:
-        """Move the recent history and the hides of a visitor to a user.
+    async def move(self, visitor: str, user: str) -> int:
+        """Move the recent history and the hides of a visitor to a user, without the events that an import has taken.
 
         Returns:
-            The number of moved events; None if the user would have more than `MOST_RECENT`, and nothing was moved.
+            The number of moved events. Nothing was moved if it is -1, since the user would have more than
+            `MOST_RECENT`, or -2, since the visitor has more.
         """
         keys = self._keys
-        names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale]
+        names = [keys.event_stream, keys.taken, keys.later, keys.recents, keys.recent_versions, keys.stale]
         for name in (visitor, user):
             names += [keys.recent(name), keys.left(name), keys.hides(name)]
-        moved = int(await call(self._redis, "join_histories", names, [visitor, user]))
-        return None if moved < 0 else moved
+        return int(await call(self._redis, "join_histories", names, [visitor, user]))
 
     def recent(self, first: str, last: str | None = None) -> AsyncIterator[Recent]:
         """Yield what is known of the users from `first` to `last` in the order of their bytes; by default of `first`.
@@ -194,6 +194,10 @@ class Events:
             raise
         return parse_mark(found[found.index(b"last-generated-id") + 1].decode())
 
+    async def take(self) -> Mark:
+        """Let an import have the events up to the last one, which no longer move to other users; returns its id."""
+        return parse_mark((await call(self._redis, "take", [self._keys.event_stream, self._keys.taken])).decode())
+
     async def recorded(self, after: Mark, last: Mark) -> AsyncIterator[Entries]:
         """Yield the entries of the stream after a mark up to another one, some thousands at a time."""
         start = f"({after}"
@@ -222,10 +226,10 @@ class Events:
         """
         keys, start, dropped = self._keys, b"-", 0
         while page := await ask(self._redis, "ZRANGEBYLEX", keys.recents, start, "+", "LIMIT", "0", str(USERS_AT_ONCE)):
-            names = [keys.recents, keys.recent_versions]
+            names = [keys.recents, keys.recent_versions, keys.later]
             for user in (user.decode(errors="replace") for user in page):
                 names += [keys.recent(user), keys.left(user), keys.hides(user)]
-            dropped += int(await call(self._redis, "trim", names, [mark.ms, mark.sequence, made_ms, *page]))
+            dropped += int(await call(self._redis, "trim", names, [str(mark), made_ms, *page]))
             start = b"(" + page[-1]
         after = f"{mark.ms}-{mark.sequence + 1}"
         # Whole nodes at first, some milliseconds at a time.

@@ -361,16 +361,30 @@ local function time_of(id)
   return tonumber(string.match(id, '^%d+')) * 1000
 end
 
+-- The id of the last event that was recorded, also if the stream has lost it. The caller has checked the type.
+local function last_id(stream)
+  local info = redis.pcall('XINFO', 'STREAM', stream)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return info[i + 1]
+    end
+  end
+  return '0-0'
+end
+
+-- Whether an id of the stream, or an entry that begins with one, comes after a mark. An unreadable one was planted, and
+-- does not.
+local function is_after(entry, mark)
+  local ms, sequence = string.match(entry, '^(%d+)%-(%d+)')
+  local mark_ms, mark_sequence = string.match(mark, '^(%d+)%-(%d+)')
+  ms, sequence, mark_ms, mark_sequence = tonumber(ms), tonumber(sequence), tonumber(mark_ms), tonumber(mark_sequence)
+  return ms and (not mark_ms or ms > mark_ms or ms == mark_ms and sequence > mark_sequence)
+end
+
 -- Now in microseconds, but not before the last event: the clock may have been set back. The caller has checked the type.
 local function now_after(stream)
   local seconds, microseconds = unpack(redis.call('TIME'))
-  local now, info = tonumber(seconds) * 1e6 + tonumber(microseconds), redis.pcall('XINFO', 'STREAM', stream)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then
-      now = math.max(now, time_of(info[i + 1]))
-    end
-  end
-  return now
+  return math.max(tonumber(seconds) * 1e6 + tonumber(microseconds), time_of(last_id(stream)))
 end
 
 -- Notes that what is known of a user beside a snapshot has changed at a time in microseconds. The caller has checked

@@ -10,10 +10,10 @@
 -- before, 'full' if the stream holds `most_events`, or 'later' if its user has MOST_RECENT events: this one counts from
 -- the next import on. A list is computed again by the flow under way, which looks for later events when it ends, or by
 -- a new flow: at once, or DEBOUNCE_MS after the one before.
-local stream, recents, versions, stale, current, click, batch, live_stem = unpack(KEYS, 1, 8)
+local stream, recents, versions, stale, current, click, batch, live_stem, later = unpack(KEYS, 1, 9)
 local generation, most_events, most_queued, first_look, flow_stem, users = unpack(ARGV, 1, 6)
-local _, keys_of = tail(KEYS, 8, 6)
-local _, mark_of = tail(KEYS, 8 + 6 * users, 1)
+local _, keys_of = tail(KEYS, 9, 6)
+local _, mark_of = tail(KEYS, 9 + 6 * users, 1)
 local _, fields_of = tail(ARGV, 6, 5)
 local events, event_of = tail(ARGV, 6 + 5 * users, 4)
 
@@ -22,6 +22,7 @@ expect(stream, 'stream')
 expect(recents, 'zset')
 expect(versions, 'hash')
 expect(stale, 'zset')
+expect(later, 'hash')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 for i = 1, users do
   local recent, left = keys_of(i)
@@ -58,6 +59,8 @@ for i = 1, events do
         redis.call('APPEND', left, left_line(left_item))
       end
       answers[i], recorded[user] = 'recorded', name
+    else
+      redis.call('HSET', later, name, at)
     end
   end
 end

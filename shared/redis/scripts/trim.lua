@@ -1,24 +1,17 @@
 -- Drops from the recent histories of some users the events up to a mark, which the live snapshots hold.
 -- KEYS  for each user: recent, left, hides
--- ARGV  the two numbers of the mark, an id of the stream; made_ms, since when all lists were made; for each user: name
+-- ARGV  the mark, an id of the stream; made_ms, since when all lists were made; for each user: name
 -- Answers how many events were dropped.
-local recents, versions = unpack(KEYS, 1, 2)
-local count, keys_of = tail(KEYS, 2, 3)
-local mark_ms, mark_sequence, made_ms = unpack(ARGV, 1, 3)
-local _, name_of = tail(ARGV, 3, 1)
+local recents, versions, later = unpack(KEYS, 1, 3)
+local count, keys_of = tail(KEYS, 3, 3)
+local mark, made_ms = unpack(ARGV, 1, 2)
+local _, name_of = tail(ARGV, 2, 1)
 
-local ms, sequence = tonumber(mark_ms), tonumber(mark_sequence)
-local counted = math.max(ms + 1, tonumber(made_ms)) * 1000
-
-local function is_old(entry)
-  local entry_ms, entry_sequence = string.match(entry, '^(%d+)%-(%d+) ')
-  entry_ms, entry_sequence = tonumber(entry_ms), tonumber(entry_sequence)
-  -- An unreadable entry was planted.
-  return not entry_ms or entry_ms < ms or entry_ms == ms and entry_sequence <= sequence
-end
+local counted = math.max(tonumber(string.match(mark, '^%d+')) + 1, tonumber(made_ms)) * 1000
 
 expect(recents, 'zset')
 expect(versions, 'hash')
+expect(later, 'hash')
 local dropped = 0
 for i = 1, count do
   local recent, left, hides = keys_of(i)
@@ -31,7 +24,7 @@ for i = 1, count do
   end
   local entries = redis.call('LRANGE', recent, 0, -1)
   local old = 0
-  while old < #entries and is_old(entries[old + 1]) do
+  while old < #entries and not is_after(entries[old + 1], mark) do
     old = old + 1
   end
   if old > 0 then
@@ -40,9 +33,14 @@ for i = 1, count do
     dropped = dropped + old
   end
   local name = name_of(i)
+  local later_at = redis.call('HGET', later, name)
+  if later_at and not is_after(later_at, mark) then
+    redis.call('HDEL', later, name)
+    later_at = false
+  end
   local version = tonumber(redis.call('HGET', versions, name)) or 0
   -- A run may have begun before a later change, such as the loss of all events to another user.
-  if old == #entries and redis.call('EXISTS', hides) == 0 and version < counted then
+  if old == #entries and not later_at and redis.call('EXISTS', hides) == 0 and version < counted then
     redis.call('DEL', left)
     redis.call('ZREM', recents, name)
     redis.call('HDEL', versions, name)

@@ -203,6 +203,39 @@ async def test_a_flip_between_two_reads_of_the_pointer_loses_no_event(
     assert (await reckoner.recommend("Ada", fresh=True)).generation == other.id
 
 
+async def test_imported_events_stay_the_visitors(redis_url: str, prefix: str, generation: Generation) -> None:
+    """Else the next import would count them twice; what came after the import's start moves."""
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
+        await reckoner.record_many([Event("a visitor", ITEMS[1]), Event("a visitor", ITEMS[2], "view")])
+        await reckoner.events.take()
+        await reckoner.record_many([Event("a visitor", ITEMS[3]), Event("Ada", ITEMS[4])])
+        await reckoner.hide("a visitor", ITEMS[5])
+        assert await reckoner.merge("a visitor", "Ada") == 1
+        assert await reckoner.merge("a visitor", "Ada") == 0
+        left = {name: [event.item for event in await reckoner.recent(name)] for name in ("a visitor", "Ada")}
+        assert left == {"a visitor": ITEMS[1:3], "Ada": [ITEMS[4], ITEMS[3]]}
+        assert await ask(reckoner.redis, "GET", reckoner.keys.left("a visitor")) == f'"{ITEMS[1]}",\n'.encode()
+        assert await reckoner.hidden_for("Ada") == [ITEMS[5]]
+        assert await ask(reckoner.redis, "XLEN", reckoner.keys.event_stream) == 4
+
+
+async def test_a_visitor_with_too_many_events_keeps_them(redis_url: str, prefix: str, generation: Generation) -> None:
+    """Those beyond the number that counts would stay behind; an import has them, and then the next ones move."""
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
+        view = Event("a visitor", ITEMS[0], "view")
+        outcomes = await reckoner.record_many([view] * (MOST_RECENT + 1))
+        assert outcomes[-1].status == "later"
+        with pytest.raises(HistoryTooLongError, match="The visitor has over 1,000 events since the last import"):
+            await reckoner.merge("a visitor", "Ada")
+        assert len(await stored(reckoner, "a visitor")) == MOST_RECENT
+        mark = await reckoner.events.take()
+        assert await reckoner.merge("a visitor", "Ada") == 0
+        assert await reckoner.events.trim(mark) == MOST_RECENT
+        assert not await ask(reckoner.redis, "EXISTS", reckoner.keys.later)
+        await reckoner.record_many([view])
+        assert await reckoner.merge("a visitor", "Ada") == 1
+
+
 async def test_a_login_with_too_many_events_moves_nothing(redis_url: str, prefix: str, generation: Generation) -> None:
     """One sentence says what to do."""
     async with OpenReckoner(redis_url, prefix=prefix) as reckoner:

@@ -263,7 +263,7 @@ async def record_events(hand: Hand) -> None:
     await events.hide("visitor", ["item 03"], show=True)
     await events.move("visitor", "user:1")
     await hand.deliver_all()
-    await events.trim(await events.last())
+    await events.trim(await events.take())
     impressions = Impressions(hand.redis, hand.runtime.keys, Rotation())
     await impressions.note("Ada", ["item 01", "item 02"])
     await impressions.note("Ada", ["item 02"])

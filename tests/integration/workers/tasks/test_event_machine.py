@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from reckoner.shared.flows.flow_state import Flow
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.redis.keys import job_key, tries_key
 from reckoner.shared.redis.scripts import LeaseLostError, ask
-from reckoner.shared.serving.events import BEGINNING, Events, Mark, UserEvent, parse_mark
+from reckoner.shared.serving.events import BEGINNING, Entries, Events, Mark, UserEvent, parse_mark
 from reckoner.shared.serving.generations import as_id, counted_by
 from reckoner.shared.serving.results import Answer
 from reckoner.shared.settings import Settings
@@ -167,6 +167,19 @@ class SlowFlows(Flows):
 
     async def finish(self, flow: Flow, *arguments: Any, **named: Any) -> Any:
         return await self._write(flow.id, partial(super().finish, flow, *arguments, **named))
+
+
+class EventsAfter(Events):
+    """The events of a machine, of which an import reads the first after something else."""
+
+    def __init__(self, before: Callable[[], Awaitable[Any]], machine: "EventMachine") -> None:
+        super().__init__(machine.stage.redis, machine.keys, 1.0, 10**6)
+        self._before = before
+
+    async def recorded(self, after: Mark, last: Mark) -> AsyncIterator[Entries]:
+        await self._before()
+        async for entries in super().recorded(after, last):
+            yield entries
 
 
 class Lists(NamedTuple):
@@ -320,13 +333,17 @@ class EventMachine(RuleBasedStateMachine):
         self.do(self.flows.create([spec], [self.keys.join_fit(self.shop.snapshot)], "batch"))
         self.note()
 
-    @rule()
-    def events_are_imported(self) -> None:
+    @rule(visitor=st.sampled_from(["", *VISITORS]), user=st.sampled_from(KNOWN))
+    def events_are_imported(self, visitor: str = "", user: str = "") -> None:
+        """A visitor may log in before they are read."""
         store = self.stage.world.store
         recorded: list[RecordedEvents] = []
 
         def read(_: Any, after: Mark) -> RecordedEvents:
-            recorded.append(self.do(read_recorded(self.events, after, lambda *_: None)))
+            events = EventsAfter(lambda: self.events.move(visitor, user) if visitor else asyncio.sleep(0), self)
+            recorded.append(self.do(read_recorded(events, after, lambda *_: None)))
+            self.shop.taken = recorded[0].mark
+            self.note_stream(self.shop.move(visitor, user) if visitor else [], None)
             return recorded[0]
 
         report = import_interactions(None, store, append=True, read_events=read)
