@@ -30,7 +30,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:hides:USER` | set, what the user does not want to see | hide_for | for ever, until it is undone |
 | `p:recents` | sorted set, the users with one of these three, or who have lost them, all 0 | the same | for ever |
 | `p:recent-versions` | hash, those users to when these three have changed, in microseconds | the same | for ever |
-| `p:later` | hash, user to the id of their last event beyond the counted ones | record, trim | for ever, as its events |
+| `p:later` | hash, user to the id of the last event beyond the counted | record, trim | for ever, as its events |
 | `p:taken` | string, the id up to which an import has taken events | take | for ever |
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |

@@ -356,7 +356,7 @@ async def test_scripts_that_take_no_new_work_pass_on_a_full_server(
     assert passed | refused == NAMES
     assert refused == {
         *("adopt", "begin_night", "create", "describe", "enqueue", "partial", "plan", "start"),
-        *("record", "hide_for", "hide", "impress"),
+        *("record", "hide_for", "hide", "impress", "take"),
     }
     hand.close()
     await redis.aclose()
