@@ -66,7 +66,9 @@ BUILDERS: Mapping[str, tuple[str, str]] = {
     SIMILARIPY: ("call_similaripy", "similaripy==0.7.*"),
     TOPN: ("call_sparse_dot_topn", "sparse_dot_topn==1.2.*"),
 }
+WITH_NEWS = "with events of a tenth of the users and with hidden items"
 ONE, TWO, EIGHT = "one worker", "two workers", "eight workers"
+NEWS = "two workers, with events and hidden items"
 KERNEL, BARE, OLD, SPARSE = "the scoring kernel alone", "bare SET", "format 1", "sparse data"
 WORKERS_CPU, SERVERS_CPU, MEMORY = "workers' µs a user", "server's µs a user", "bytes a user"
 
@@ -152,8 +154,9 @@ async def everybody(bench: Bench) -> list[Row]:
         OLD: BareWrites(bench.home, bench.kept, format_1=True),
         ONE: bench.everybody(data, 1),
         EIGHT: bench.everybody(data, 8),
+        NEWS: replace(bench.everybody(data, 2), kept={}, news=True),
     })  # fmt: skip
-    two, one, eight = sides[TWO], sides[ONE], sides[EIGHT]
+    two, one, eight, news = sides[TWO], sides[ONE], sides[EIGHT], sides[NEWS]
     alone = "s without the server"
     return [
         times_sooner(
@@ -171,6 +174,13 @@ async def everybody(bench: Bench) -> list[Row]:
             "all lists, two workers compared with one, the server on a core of its own", two, one, alone, "s", 1.9
         ),
         at_most_times("workers' CPU a user, eight workers compared with one", eight, one, WORKERS_CPU, "µs", 1.1),
+        times_sooner(f"all lists {WITH_NEWS}, compared with implicit's", news, sides[IMPLICIT], "s", "s", 2),
+        at_most_times(
+            f"workers' CPU a user {WITH_NEWS}, compared with the kernel's", news, sides[KERNEL], WORKERS_CPU, "µs", 3
+        ),
+        at_most_times(
+            f"server's CPU a user {WITH_NEWS}, compared with bare SET", news, sides[BARE], SERVERS_CPU, "µs", 1.2
+        ),
     ]
 
 

@@ -19,6 +19,7 @@ import psutil
 from redis import Redis
 
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.client.recording import Event
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.model_config import ModelConfig
@@ -97,6 +98,19 @@ class Night(System):
         await self.idle()
         await self.forget_lists(generation)
 
+    async def happen(self, reckoner: OpenReckoner, generation: str) -> None:
+        """A tenth of the users buy one of the popular items each, and half of these items are hidden then."""
+        popular = (await reckoner.operator.newest()).popular
+        buyers = [str(1 + number) for number in range(0, self.data.users, 10)]
+        for first in range(0, len(buyers), AT_ONCE):
+            some = buyers[first : first + AT_ONCE]
+            events = [Event(user, popular[int(user) % len(popular)], "purchase") for user in some]
+            if any(answer.status != "recorded" for answer in await reckoner.record_many(events)):
+                raise WrongAnswerError("an event was not recorded")
+        await reckoner.catalogue.hide(popular[::2])
+        await self.idle()
+        await self.forget_lists(generation)
+
     def cpu_s(self) -> "Cpu":
         """The CPU time so far."""
         workers = 0.0
@@ -134,7 +148,7 @@ class Cpu:
 class Everybody:
     """The lists of all users by so many workers, and what they cost; `kept` gets the lists of the first measurement.
 
-    With `kill_every_s` a worker is killed as often.
+    With `kill_every_s` a worker is killed as often; with `news`, users have recorded events and items are hidden.
     """
 
     home: Path
@@ -143,6 +157,7 @@ class Everybody:
     kept: dict[str, Any]
     kill_every_s: float = 0.0
     compared: bool = True
+    news: bool = False
 
     async def __call__(self) -> Figures:
         """The figures of one round.
@@ -155,6 +170,8 @@ class Everybody:
             generation = await night.fit()
             async with night.reckoner() as reckoner:
                 await night.warm_up(reckoner, generation)
+                if self.news:
+                    await night.happen(reckoner, generation)
                 memory, before = memory_bytes(night.server), night.cpu_s()
                 async with killing(night, reckoner, self.kill_every_s) as killed:
                     manifest = await night.batch()
@@ -165,7 +182,9 @@ class Everybody:
                 server_s = server_cpu_s(night.server) - before.server_s
                 memory = memory_bytes(night.server) - memory
                 if self.compared:
-                    self._compare(await night.stored(reckoner, generation), night.settings.result_ttl_s)
+                    self._compare(
+                        await night.stored(reckoner, await reckoner.generation()), night.settings.result_ttl_s
+                    )
         took_s, users = manifest["duration_s"], manifest["users"]
         if self.kill_every_s:
             # The CPU time of a killed worker is not known.
