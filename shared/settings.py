@@ -76,7 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             description="What a user without a list is shown: names of lists, separated by commas, of which the first "
-            "that there is counts, as in `trending:shoes, popular`. Applications give it to their `Reckoner`."
+            "counts that has something to show, as in `trending:shoes, popular`. Applications give it to their "
+            "`Reckoner`."
         ),
     ] = POPULAR
     trending_days: Annotated[

@@ -31,7 +31,7 @@ class CachingResults(Results):
 
     def __init__(self, redis: "Redis", keys: "Keys", read: "Read", chain: Sequence[str] = (POPULAR,)) -> None:
         super().__init__(redis, keys, read, chain)
-        self._fallback: tuple[str, Fallback] | None = None
+        self._kept_fallbacks: tuple[str, Sequence[Fallback]] | None = None
         self._record: Record | None = None
         self._asked = -math.inf
         self._titles: dict[str, str | None] = {}
@@ -84,13 +84,13 @@ class CachingResults(Results):
             self._titles = {}
         elif self._some_have_none:
             self._titles = {item: title for item, title in self._titles.items() if title is not None}
-        self._record, self._asked, self._some_have_none, self._fallback = record, asked, False, None
+        self._record, self._asked, self._some_have_none, self._kept_fallbacks = record, asked, False, None
 
-    async def fallback(self, record: "Record", chain: Sequence[str]) -> Fallback:
-        """The first list of the chain that a generation has; that of the last snapshot is kept as the pointer is."""
-        if self._fallback is None or self._fallback[0] != record.snapshot:
-            self._fallback = record.snapshot, await super().fallback(record, chain)
-        return self._fallback[1]
+    async def fallbacks(self, record: "Record", chain: Sequence[str]) -> Sequence[Fallback]:
+        """The lists of the chain that a generation has; those of the last snapshot are kept as the pointer is."""
+        if self._kept_fallbacks is None or self._kept_fallbacks[0] != record.snapshot:
+            self._kept_fallbacks = record.snapshot, await super().fallbacks(record, chain)
+        return self._kept_fallbacks[1]
 
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
         """Titles of a snapshot that need not be read; None for an item without one."""

@@ -311,7 +311,7 @@ def _shown(
             lists.append((choice.source, entries_of(choice.places[:n], titles), choice.left_out))
             continue
         rest = [(name, [item for item in items if item not in left], items, out) for name, items, out in fallback]
-        name, some, whole, out = next((each for each in rest if each[1]), (POPULAR, [], [], 0))
+        name, some, whole, out = next((each for each in rest if each[1]), rest[-1])
         shown = [Entry(item, None, None, titles[item], None) for item in some[:n]]
         lists.append((name, shown, choice.left_out + out + len(whole) - len(some)))
     return lists

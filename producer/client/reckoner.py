@@ -74,7 +74,8 @@ class Reckoner:
     that exceeds its `timeout` in seconds raises WaitTimeoutError, and its job continues. The default is ten seconds for
     calls that only use Redis, and no limit (None) for calls that wait for workers.
 
-    `fallback` names the lists for a user without one, as in `trending:shoes, popular`: the first that there is.
+    `fallback` names the lists for a user without one, as in `trending:shoes, popular`: the first of which
+    something may be shown.
 
     Without entering it, as in `contextlib.aclosing(Reckoner(url))`, it connects with the first call. A call from a
     second event loop raises WrongLoopError.

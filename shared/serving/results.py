@@ -111,7 +111,7 @@ class Reading(NamedTuple):
 class Results:
     """The results, titles, `tags`, `named_lists` and `generations` under one prefix; see `StoredValues` for `read`.
 
-    Readers without a list get the first of `chain` that there is.
+    Readers without a list get the first of `chain` of which something may be shown, or else the popular list.
     """
 
     def __init__(
@@ -282,9 +282,9 @@ class Results:
 
     async def complete(self, users: Sequence[str], reading: Reading, n: int, record: Record) -> list[Answer]:
         """Make answers of users' results in a generation, with a fallback for users without one."""
-        fallback = (POPULAR, record.popular) if self._chain is None else await self._fallback_for(reading, record)
+        fallbacks = ((POPULAR, record.popular),) if self._chain is None else await self._fallbacks(reading, record)
         try:
-            lists = _lists(reading, n, fallback, self.kept_titles(record.snapshot))
+            lists = _lists(reading, n, fallbacks, self.kept_titles(record.snapshot))
         except KeyError:
             lists = await self.lists(reading, n, record)
         generation = record.generation
@@ -297,22 +297,22 @@ class Results:
 
     async def lists(self, reading: Reading, n: int, record: Record) -> list[Shown]:
         """The first `n` places of each result that may be shown, or of the fallback, with titles."""
-        fallback = await self._fallback_for(reading, record)
-        wanted = list(dict.fromkeys(_items(reading, n, fallback[1])))
+        fallbacks = await self._fallbacks(reading, record)
+        wanted = list(dict.fromkeys(_items(reading, n, fallbacks)))
         titles = dict.fromkeys(wanted) | await self.titles(record.snapshot, wanted)
-        return _lists(reading, n, fallback, titles)
+        return _lists(reading, n, fallbacks, titles)
 
-    async def _fallback_for(self, reading: Reading, record: Record) -> Fallback:
-        """The fallback of a generation; any if no result needs it."""
+    async def _fallbacks(self, reading: Reading, record: Record) -> Sequence[Fallback]:
+        """The fallbacks of a generation; any if no result needs one."""
         if self._chain is None or all(map(reading.visible, range(len(reading.results)))):
-            return POPULAR, record.popular
-        return await self.fallback(record, self._chain)
+            return ((POPULAR, record.popular),)
+        return await self.fallbacks(record, self._chain)
 
-    async def fallback(self, record: Record, chain: Sequence[str]) -> Fallback:
-        """The first list of a chain that a generation has, or else its popular list."""
-        lists = await self.named_lists.read(record.snapshot, chain)
-        found = ((name, items) for name, items in zip(chain, lists, strict=True) if items)
-        return next(found, (POPULAR, record.popular))
+    async def fallbacks(self, record: Record, chain: Sequence[str]) -> Sequence[Fallback]:
+        """The lists of a chain that a generation has, and its popular list at the end if they do not have it."""
+        lists = dict(zip(chain, await self.named_lists.read(record.snapshot, chain), strict=True))
+        found = {name: items for name, items in lists.items() if items}
+        return list((found | {POPULAR: found.get(POPULAR, record.popular)}).items())
 
     async def named(self, name: str, n: int, record: Record) -> list[Entry] | None:
         """The first `n` places of a named list that are not hidden, with titles; None if there is no such list."""
@@ -363,24 +363,24 @@ def _left(data: bytes) -> Collection[str]:
         return NOTHING
 
 
-def _items(reading: Reading, n: int, fallback: Sequence[str]) -> Iterable[str]:
-    """The items of the first `n` places and their reasons; those of the fallback too, if some need them."""
+def _items(reading: Reading, n: int, fallbacks: Sequence[Fallback]) -> Iterable[str]:
+    """The items of the first `n` places and their reasons; those of the fallbacks too, if some need them."""
     for at in range(len(reading.results)):
         for place in reading.visible(at)[:n]:
             yield place.item
             yield place.because
     if not all(map(reading.visible, range(len(reading.results)))):
-        yield from fallback
+        for _, items in fallbacks:
+            yield from items
 
 
-def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, str | None]) -> list[Shown]:
+def _lists(reading: Reading, n: int, fallbacks: Sequence[Fallback], titles: Mapping[str, str | None]) -> list[Shown]:
     """The lists with titles.
 
     Raises:
         KeyError: the title of an item is not there.
     """
     lists: list[Shown] = []
-    source, items = fallback
     hidden, common = reading.hidden, list[Entry]()
     for result, left in zip(reading.results, reading.left, strict=True):
         places, out = result.items if result else NO_ITEMS, 0
@@ -391,13 +391,24 @@ def _lists(reading: Reading, n: int, fallback: Fallback, titles: Mapping[str, st
             lists.append(("cache", entries_of(places[:n], titles), out))
             continue
         if left or hidden:
-            some = [item for item in items if item not in left and item not in hidden]
+            source, items, some = _first_visible(fallbacks, left, hidden)
             out += len(items) - len(some)
             lists.append((source, _same_for_all(some[:n], titles), out))
         else:
+            source, items = fallbacks[0]
             common = common or _same_for_all(items[:n], titles)
             lists.append((source, [*common], 0))
     return lists
+
+
+def _first_visible(
+    fallbacks: Sequence[Fallback], left: Collection[str], hidden: Collection[str]
+) -> tuple[Source, Sequence[str], list[str]]:
+    """The first fallback of which something may be shown, or else the last one; with what may be shown of it."""
+    for source, items in fallbacks:
+        if some := [item for item in items if item not in left and item not in hidden]:
+            return source, items, some
+    return (*fallbacks[-1], [])
 
 
 def entries_of(places: Sequence[ScoredItem], titles: Mapping[str, str | None]) -> list[Entry]:

@@ -73,6 +73,24 @@ async def test_who_has_no_list_gets_the_first_of_the_chain(falling: OpenReckoner
     assert (await falling.get("nobody")).source == "popular"
 
 
+async def test_a_list_of_which_nothing_may_be_shown_is_passed_over(falling: OpenReckoner, live: Generation) -> None:
+    """With a filter and without, for all users or for one, and for baskets; the last one counts what is left out."""
+    await falling.hide("nobody", *SHOES)
+    popular = [item for item in ITEMS[:8] if item not in SHOES]
+    for excluded in ([], ["another"]):
+        answers = await falling.get_many(["nobody", "somebody"], 5, exclude=excluded)
+        assert [answer.source for answer in answers] == ["popular", "trending:shoes"]
+        assert [entry.item for entry in answers[0].items] == popular[:5]
+        assert answers[0].left_out == 8 - len(popular)
+    await falling.catalogue.hide(SHOES)
+    assert [answer.source for answer in await falling.get_many(["nobody", "somebody"])] == ["popular"] * 2
+    assert (await falling.recommend_for([])).source == "popular"
+    await falling.catalogue.hide([*ITEMS[:8], *live.record.popular])
+    for excluded in ([], ["another"]):
+        [answer] = await falling.get_many(["nobody"], exclude=excluded)
+        assert (answer.source, answer.items, answer.left_out) == ("popular", [], 8)
+
+
 async def test_a_chain_without_a_list_ends_with_the_popular_one(redis_url: str, prefix: str, live: Generation) -> None:
     """Whatever the chain says: there is always an answer."""
     async with OpenReckoner(redis_url, prefix=prefix, fallback="latest") as client:
