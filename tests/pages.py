@@ -10,6 +10,7 @@ import typer
 from msgspec import inspect
 
 from reckoner.producer.cli.application import app
+from reckoner.producer.http.problems import KINDS
 from reckoner.shared.metrics.table import METRICS, MOST_SERIES
 from reckoner.shared.settings import VARIABLE_PREFIX, Settings
 
@@ -78,6 +79,15 @@ def settings_table() -> str:
     return "\n".join(["| variable | default | what it is |", "| --- | --- | --- |", *rows])
 
 
+def problem_table() -> str:
+    """Every kind of problem of the HTTP API, in the order of its status."""
+    rows = []
+    for name, kind in KINDS.items():
+        again = "" if kind.retry_after_s is None else f"{kind.retry_after_s} s"
+        rows.append(f"| {kind.status} | `{name}` | {kind.title}. | {again} |")
+    return "\n".join(["| status | name | what it means | `Retry-After` |", "| --- | --- | --- | --- |", *rows])
+
+
 def night_table() -> str:
     """The rows of `make bench-night` as it was last kept, with its machine."""
     kept = json.loads(NIGHT.read_text(encoding="utf-8"))
@@ -132,6 +142,7 @@ def metrics_table() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "commands": command_table,
     "settings": settings_table,
+    "problems": problem_table,
     "metrics": metrics_table,
     "speed": speed_of_the_night,
     "night": night_table,

@@ -41,8 +41,10 @@ class Client:
     ) -> None:
         self.keys = Keys(prefix)
         self.redis: Redis = connect(url, max_connections=1)
-        self._reading = MultiplexedConnection(connect(url, client_name="reckoner-reading", max_connections=1))
+        reading = connect(url, client_name="reckoner-reading", max_connections=1)
+        self._reading = MultiplexedConnection(reading)
         self._listening = connect(url, client_name="reckoner-listening")
+        self.pools = [one.connection_pool for one in (self.redis, reading, self._listening)]
         self.flows = Flows(self.redis, self.keys, first_look_s)
         self.results = CachingResults(self.redis, self.keys, self._reading.read, fallback)
         self.runs = Runs(self.redis, self.keys, first_look_s)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
+    from redis.asyncio.connection import ConnectionPool
 
     from reckoner.producer.client.answers import BasketAnswer
     from reckoner.producer.client.asking import Asking
@@ -48,6 +49,11 @@ class OpenReckoner(Reckoner):
     def redis(self) -> "Redis":
         """The connection for commands."""
         return self._client.redis
+
+    @property
+    def pools(self) -> "Sequence[ConnectionPool]":
+        """The pools of all connections."""
+        return self._client.pools
 
     @property
     def keys(self) -> "Keys":

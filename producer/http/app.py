@@ -1,5 +1,6 @@
 """The app: one client for each process, and the routes of all modules."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -15,6 +16,8 @@ from reckoner.producer.http.page import routes as page
 from reckoner.producer.http.page.screens import explain
 from reckoner.producer.http.routes import Table
 from reckoner.producer.http.tokens import Access
+from reckoner.shared.cancelling import cancel_and_wait
+from reckoner.shared.redis.following import follow_embedded
 
 # Each module of routes has a tuple of them.
 ROUTES = (
@@ -40,7 +43,11 @@ def make_app(config: HttpConfig) -> Starlette:
         async with aclosing(OpenReckoner(config.redis_url, **client_options(config.settings))) as reckoner:
             app.state.server = server = Server(config, access, reckoner)
             app.state.reckoner = reckoner
-            async with server.counting.running(reckoner):
-                yield
+            following = asyncio.create_task(follow_embedded(config.settings, config.redis_url, reckoner.pools))
+            try:
+                async with server.counting.running(reckoner):
+                    yield
+            finally:
+                await cancel_and_wait(following)
 
     return Starlette(routes=[Dispatch(Table((*ROUTES, *page.ROUTES, route_of(ROUTES))), explain)], lifespan=lifespan)

@@ -30,7 +30,7 @@ def test_a_table_is_as_the_code_has_it(page: str) -> None:
 def test_the_made_tables_are_in_the_pages() -> None:
     """Each of them once."""
     markers = re.findall(r"^<!-- made by `make docs`: (\w+) -->$", "\n".join(TEXTS.values()), flags=re.MULTILINE)
-    assert sorted(markers) == ["commands", "metrics", "night", "settings", "speed", "workers"]
+    assert sorted(markers) == ["commands", "metrics", "night", "problems", "settings", "speed", "workers"]
 
 
 def test_every_command_has_an_example() -> None:

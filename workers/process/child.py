@@ -4,16 +4,14 @@ import asyncio
 import gc
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
 
 from reckoner.shared.memory import return_freed_memory
-from reckoner.shared.redis.address import read_address
 from reckoner.shared.redis.connections import check, is_transient_redis_error, unavailable
 from reckoner.shared.redis.embedded import find_redis
-from reckoner.shared.redis.pools import BoundedPool
+from reckoner.shared.redis.following import follow_embedded
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.location import open_store
 from reckoner.shared.store.ownership import claim_store
@@ -21,12 +19,6 @@ from reckoner.workers.process.supervisor import DRAINED
 from reckoner.workers.process.wiring import build_engine, connect_waiting, connect_worker
 from reckoner.workers.runtime.store_watch import in_own_thread
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from redis.asyncio.connection import ConnectionPool
-
-FOLLOW_S = 0.5
 # The event loop waits at most this long for a thread that runs Python. CPython's default is 5 ms.
 SWITCH_S = 0.001
 
@@ -56,7 +48,7 @@ async def _work(settings: Settings, name: str) -> int:
     await claim_store(redis, settings, store, in_own_thread)
     waiting = connect_waiting(url)
     worker = build_engine(settings, redis, waiting, store, name)
-    following = asyncio.create_task(_follow(settings, url, [redis.connection_pool, waiting.connection_pool]))
+    following = asyncio.create_task(follow_embedded(settings, url, [redis.connection_pool, waiting.connection_pool]))
     _keep_loop_responsive()
     return_freed_memory()
     stop, stop_now = asyncio.Event(), asyncio.Event()
@@ -79,21 +71,6 @@ async def _work(settings: Settings, name: str) -> int:
     finally:
         following.cancel()
     return DRAINED if worker.drained else 0
-
-
-async def _follow(settings: Settings, url: str, pools: "Sequence[ConnectionPool]") -> None:
-    """Reconnect the pools when the embedded server restarts: it gets a new socket each time."""
-    directory = settings.home_path.absolute() / "redis"
-    while not settings.redis_url:
-        await asyncio.sleep(FOLLOW_S)
-        address = read_address(directory)
-        if address is None or address.state != "ready" or address.url == url:
-            continue
-        url = address.url
-        log.info("embedded Redis moved")
-        for pool in pools:
-            if isinstance(pool, BoundedPool):
-                await pool.move(str(address.socket_path))
 
 
 def _keep_loop_responsive() -> None:
