@@ -10,6 +10,7 @@ from reckoner.shared.serving.results import Reading, Results
 from reckoner.shared.wire.shapes import (
     MAX_BASKET_BYTES,
     MAX_ITEMS,
+    BasketResult,
     BasketSpec,
     History,
     HistorySpec,
@@ -66,12 +67,17 @@ class Questions:
     async def basket(self, basket: list[str], n: int, record: Record) -> BasketAnswer:
         """The first `n` places of a basket's list; an empty basket gets the popular list without a job."""
         spec = basket_spec(basket, record) if basket else None
-        result = (await self._results.read_basket(spec) or await self._asking.basket(spec)) if spec else None
-        hidden = await self._results.hidden.current()
-        [(source, items, left_out)] = await self._results.lists(Reading([result], [basket], hidden.items), n, record)
+        reading = await self._reading(basket, await self._results.read_basket(spec) if spec else None)
+        if spec and (reading.results[0] is None or reading.is_short(0, n)):
+            reading = await self._reading(basket, await self._asking.basket(spec))
+        [result], [(source, items, left_out)] = reading.results, await self._results.lists(reading, n, record)
         return BasketAnswer(
             spec.items if spec else [], record.generation, source, items, result.unknown if result else [], left_out
         )
+
+    async def _reading(self, basket: list[str], result: BasketResult | None) -> Reading:
+        """A basket's list with what is hidden now."""
+        return Reading([result], [basket], (await self._results.hidden.current()).items)
 
     async def neighbours(self, item: str, n: int, record: Record) -> Similar:
         """An item's first `n` neighbours that are not hidden.

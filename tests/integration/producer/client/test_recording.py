@@ -170,6 +170,16 @@ async def test_hidden_items_are_shown_to_nobody(reckoner: OpenReckoner, generati
     assert mine in await shown(reckoner, "Ada")
 
 
+async def test_a_basket_whose_list_is_hidden_is_computed_again(reckoner: OpenReckoner, generation: Generation) -> None:
+    """As a user's list is: it does not come back short although more can be shown."""
+    before = await reckoner.recommend_for([ITEMS[3]], LIST_LENGTH)
+    gone = [entry.item for entry in before.items[:3]]
+    await reckoner.catalogue.hide(gone)
+    after = await reckoner.recommend_for([ITEMS[3]], LIST_LENGTH)
+    assert (after.source, len(after.items), after.left_out) == ("cache", LIST_LENGTH, 0)
+    assert not {entry.item for entry in after.items} & {*gone}
+
+
 async def test_what_was_shown_goes_down_if_lists_rotate(
     redis_url: str, prefix: str, generation: Generation, reckoner: OpenReckoner
 ) -> None:
