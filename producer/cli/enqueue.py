@@ -7,7 +7,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, History, Places, Users, UsersFile, read_basket, read_users
 from reckoner.producer.cli.edge import connect, run_async, say_if_cancelled
-from reckoner.producer.cli.filters import Diversity, Exclude, MaxPerTag, Only, Without, read_filter
+from reckoner.producer.cli.filters import Diversity, Exclude, MaxPerTag, Only, Without, read_filter, say_unknown_tags
 from reckoner.producer.cli.lists import print_answers, print_basket
 from reckoner.producer.cli.outages import warn_of_outages
 from reckoner.producer.cli.output import print_result, progress_bar, say
@@ -90,16 +90,17 @@ async def _ask_for_basket(
     settings: "Settings", items: list[str], n: int | None, passing: "Filter | None", *, wait: bool, as_json: bool
 ) -> None:
     async with connect(settings) as reckoner:
-        await reckoner.reach(n)
+        record, _ = await reckoner.reach(n)
         if wait:
             with say_if_cancelled("Stopped waiting. The job continues."):
                 async with warn_of_outages(reckoner, say):
                     answer = await reckoner.recommended_for(items, n, wanted=passing)
             print_basket(answer, as_json, filtered=passing is not None)
+            await say_unknown_tags(reckoner, record.snapshot, passing, not answer.items)
             return
         asked = await reckoner.enqueue_for(items)
-        record = {"basket": asked.basket, "job": asked.job, "cached": asked.job is None}
-        print_result(record, f"basket  {asked.job or 'cached'}", as_json)
+        shown = {"basket": asked.basket, "job": asked.job, "cached": asked.job is None}
+        print_result(shown, f"basket  {asked.job or 'cached'}", as_json)
 
 
 async def _enqueue(
@@ -134,6 +135,7 @@ async def _wait(
 ) -> "dict[str, Flow | None]":
     """Print the lists as they arrive; returns the users whose jobs did not succeed, with their flows."""
     failed: dict[str, Flow | None] = {}
+    is_empty = False
     with say_if_cancelled("Stopped waiting. The jobs continue."):
         for start in range(0, len(users), USERS_AT_ONCE):
             some = users[start : start + USERS_AT_ONCE]
@@ -142,5 +144,7 @@ async def _wait(
                 async with warn_of_outages(reckoner, bar.say):
                     answers, failed_now = await reckoner.computed(some, n, fresh=fresh, record=record, wanted=passing)
             print_answers(answers, as_json, filtered=passing is not None)
+            is_empty |= not all(answer.items for answer in answers)
             failed |= failed_now
+        await say_unknown_tags(reckoner, record.snapshot, passing, is_empty)
     return failed

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from reckoner.producer.cli.edge import identifier
+from reckoner.producer.cli.output import say
 
 if TYPE_CHECKING:
+    from reckoner.producer.client.open import OpenReckoner
     from reckoner.shared.wire.filters import Filter
 
 Only: TypeAlias = Annotated[
@@ -56,3 +58,12 @@ def read_filter(
         max_per_tag=max_per_tag,
         diversity=diversity,
     )
+
+
+async def say_unknown_tags(reckoner: "OpenReckoner", snapshot: str, passing: "Filter | None", is_empty: bool) -> None:
+    """Name the wanted tags that no item has, if a list is empty."""
+    if passing is None or not is_empty:
+        return
+    for tag in await reckoner.results.tags.unknown(snapshot, passing.only):
+        several = " Give each tag an --only of its own." if "," in tag else ""
+        say(f"No item has the tag {tag}.{several}")

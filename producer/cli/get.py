@@ -7,7 +7,7 @@ import typer
 
 from reckoner.producer.cli.arguments import AsJson, InGeneration, Places, Users, UsersFile, read_users
 from reckoner.producer.cli.edge import connect, run_async
-from reckoner.producer.cli.filters import Diversity, Exclude, MaxPerTag, Only, Without, read_filter
+from reckoner.producer.cli.filters import Diversity, Exclude, MaxPerTag, Only, Without, read_filter, say_unknown_tags
 from reckoner.producer.cli.lists import print_answers
 from reckoner.producer.defaults import USERS_AT_ONCE
 
@@ -52,6 +52,7 @@ def get(
             async with time_limit(timeout):
                 reckoner = await stack.enter_async_context(connect(settings))
                 record, places = await reckoner.reach(n, generation, timeout=None)
+            is_empty = False
             for start in range(0, len(wanted), USERS_AT_ONCE):
                 some = wanted[start : start + USERS_AT_ONCE]
                 async with time_limit(timeout):
@@ -60,6 +61,8 @@ def get(
                     else:
                         answers = await reckoner.filtering.read(some, places, passing, record)
                 print_answers(answers, as_json, filtered=passing is not None)
+                is_empty |= not all(answer.items for answer in answers)
+            await say_unknown_tags(reckoner, record.snapshot, passing, is_empty)
 
     try:
         run_async(read())

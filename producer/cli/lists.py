@@ -35,15 +35,23 @@ def as_object(answer: "Answer | BasketAnswer | NamedList") -> dict[str, Any]:
 
 
 def _print_list(answer: "Answer", filtered: bool) -> None:
-    from reckoner.producer.sentences import list_called
-
     why = "nothing of a list of their own passes" if filtered else "no list of their own"
-    rest = "" if answer.source in OWN else f": {why}, so this is {list_called(answer.source)}"
-    print_line(f"User {answer.user}{rest}")
+    print_line(f"User {answer.user}{_described(answer, why, filtered)}")
     print_places(answer.items)
     print_left_out(answer.left_out, filtered=filtered)
     if answer.unknown:
         print_line(f"Not in the data yet: {', '.join(answer.unknown)}")
+
+
+def _described(answer: "Answer | BasketAnswer", why: str, filtered: bool) -> str:
+    """What list an answer is, and why it is not one of one's own."""
+    from reckoner.producer.sentences import list_called
+
+    if answer.source in OWN:
+        return ""
+    if not answer.items:
+        return ": nothing passes" if filtered else ": nothing to show"
+    return f": {why}, so this is {list_called(answer.source)}"
 
 
 def print_left_out(places: int, *, filtered: bool = False) -> None:
@@ -56,15 +64,11 @@ def print_left_out(places: int, *, filtered: bool = False) -> None:
 
 def print_basket(answer: "BasketAnswer", as_json: bool, *, filtered: bool = False) -> None:
     """Print a basket's list like `print_answers`."""
-
-    from reckoner.producer.sentences import list_called
-
     if as_json:
         print_json(as_object(answer))
         return
     why = "no similar items that pass" if filtered else "no similar items"
-    rest = "" if answer.source in OWN else f": {why}, so this is {list_called(answer.source)}"
-    print_line(f"Basket of {format_count(len(answer.basket), 'item')}{rest}")
+    print_line(f"Basket of {format_count(len(answer.basket), 'item')}{_described(answer, why, filtered)}")
     if answer.unknown:
         print_line(f"Not in the data: {', '.join(answer.unknown)}")
     print_places(answer.items)

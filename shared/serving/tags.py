@@ -1,7 +1,7 @@
 """The tags of items: those of the snapshot, and live changes beside them, which stay until they are reset."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,12 +71,30 @@ class Tags:
 
     async def live(self) -> dict[str, list[str]]:
         """The tags of the items that were changed live."""
-        cursor, found = -1, dict[bytes, bytes]()
+        found = {item.decode(errors="replace"): tags async for item, tags in self._all(self._keys.tagging)}
+        return dict(sorted(found.items()))
+
+    async def unknown(self, snapshot: str, tags: Collection[str]) -> list[str]:
+        """Those of some tags that no item has, in the snapshot or live. It reads the tags of all items for that."""
+        missing = dict.fromkeys(tags)
+        for key in (self._keys.tagging, self._keys.tags(snapshot)):
+            async for _, some in self._all(key):
+                for tag in some:
+                    missing.pop(tag, None)
+                if not missing:
+                    return []
+        return list(missing)
+
+    async def _all(self, key: str) -> AsyncIterator[tuple[bytes, list[str]]]:
+        """The items of a hash and their tags, maybe repeatedly; invalid ones are left out."""
+        cursor = -1
         while cursor:
-            answer = await ask(self._redis, "HSCAN", self._keys.tagging, max(cursor, 0), "COUNT", SLICE)
-            cursor, found = int(answer[0]), found | answer[1]
-        changed = {item.decode(errors="replace"): decoded(data) for item, data in found.items()}
-        return {item: tags for item, tags in sorted(changed.items()) if tags is not None}
+            answer = await ask(self._redis, "HSCAN", key, max(cursor, 0), "COUNT", SLICE)
+            cursor = int(answer[0])
+            for item, data in answer[1].items():
+                tags = decoded(data)
+                if tags is not None:
+                    yield item, tags
 
     async def change(
         self, snapshot: str | None, item: str, add: Collection[str] = (), remove: Collection[str] = ()

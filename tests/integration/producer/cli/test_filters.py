@@ -45,7 +45,24 @@ async def test_get_prints_what_passes(commands: CommandLine, listed: list[str]) 
     ended = await asyncio.to_thread(commands.call, "get", USER, "nobody", "--only", "shoes", "--exclude", listed[0])
     assert f"User {USER}\n" in ended.out
     assert "Left out: 3 places, which the user has had since, or which are hidden or do not pass.\n" in ended.out
+    assert "User nobody: nothing passes\n" in ended.out
+    ended = await asyncio.to_thread(commands.call, "get", "nobody", "--exclude", listed[0])
     assert "User nobody: nothing of a list of their own passes, so this is the popular list\n" in ended.out
+
+
+async def test_a_tag_that_no_item_has_is_named(commands: CommandLine, listed: list[str]) -> None:
+    """By each command that filters, as JSON too; a list with nothing is not announced as the popular one."""
+    ended = await asyncio.to_thread(commands.call, "get", USER, "nobody", "--only", "shoes,leather", "--only", "hats")
+    assert (ended.code, ended.out.count(": nothing passes\n"), "popular" in ended.out) == (0, 2, False)
+    assert ended.err.splitlines() == [
+        "No item has the tag hats.",
+        "No item has the tag shoes,leather. Give each tag an --only of its own.",
+    ]
+    for arguments in (("get", USER), ("enqueue", USER, "--wait"), ("enqueue", "--history", ITEMS[3], "--wait")):
+        ended = await asyncio.to_thread(commands.call, *arguments, "--only", "hats", "--json")
+        assert (ended.objects[0]["items"], ended.err) == ([], "No item has the tag hats.\n")
+    ended = await asyncio.to_thread(commands.call, "get", USER, "--only", "shoes", "--without", "leather")
+    assert (": nothing passes\n" in ended.out, ended.err) == (True, "")
 
 
 async def test_enqueue_prints_the_best_of_what_passes(
