@@ -27,7 +27,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import bench-http sync docs lock clean
+.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-page test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import bench-http sync docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -117,6 +117,16 @@ test-alerts: .venv/dev.installed ## alert rules, dashboard and KEDA's example, w
 				--prefix . --cache cache $(keda_package)) && \
 		$(pytest) $(call marked,alerts); \
 	fi
+
+# In no lock file: Playwright is 50 MB, and npm's lock contains the registry's host.
+playwright := playwright==1.65.2
+axe_package := axe-core@4.14.1
+test-page: .venv/dev.installed ## the page in Debian's Chromium, with axe-core (PAGE_SHOTS=FOLDER leaves pictures)
+	@mkdir -p .venv/page && cd .venv/page && (test -d python || \
+			../bin/uv pip install --quiet --python ../bin/python --target python $(playwright)) && \
+		(test -d node_modules || npm install --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+			--loglevel error --prefix . --cache cache $(axe_package))
+	@PYTHONPATH=.venv/page/python $(pytest) $(call marked,page)
 
 # The first commit with the current wire formats. Update it when a format changes.
 formats := f5c3c96
