@@ -105,7 +105,7 @@ class Access:
         if (given := headers.get(b"authorization")) is not None:
             scheme, _, token = given.decode("latin-1").partition(" ")
             return self.of_token(token.strip()) if scheme.lower() == "bearer" else None
-        session = _cookie(headers.get(b"cookie", b"").decode("latin-1"))
+        session = cookie(headers, COOKIE)
         found = self.of_session(session) if session else None
         if found is None:
             return None
@@ -168,10 +168,11 @@ class Access:
             log.info("tokens reloaded", tokens=len(self._entries))
 
 
-def _cookie(header: str) -> str:
-    for part in header.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE:
+def cookie(headers: Mapping[bytes, bytes], name: str) -> str:
+    """The value of a cookie, empty without one."""
+    for part in headers.get(b"cookie", b"").decode("latin-1").split(";"):
+        found, _, value = part.strip().partition("=")
+        if found == name:
             return value
     return ""
 

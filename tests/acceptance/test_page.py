@@ -21,7 +21,7 @@ from tests.commands import CommandLine
 from tests.patience import PATIENCE_S
 from tests.system import System, eventually, synthetic_pairs
 
-USER, ITEM = "user:01", "item:01"
+USER, ITEM = "üser 001", "item:01"
 SCREENS = ("/", "/nights", "/queue", "/workers", "/failures", "/user", "/item", "/models")
 WIDTHS = (1280, 380)
 SHOTS = os.environ.get("PAGE_SHOTS")
@@ -58,9 +58,9 @@ async def a_site(tmp_path: Path) -> AsyncIterator[System]:
         await reckoner.catalogue.hide(["item:03"])
         await reckoner.catalogue.tag(ITEM, add=["new"])
         await reckoner.record(USER, "item:02")
-        for number in range(5):
-            join = reckoner.keys.join_user(generation, f"user {number}")
-            [job] = await reckoner.flows.create([UserSpec(f"user {number}", generation)], [join])
+        for number in range(10, 15):
+            join = reckoner.keys.join_user(generation, f"üser {number:03d}")
+            [job] = await reckoner.flows.create([UserSpec(f"üser {number:03d}", generation)], [join])
             flow = await reckoner.flows.load(job)
             assert flow is not None
             await reckoner.flows.fail(flow, "no space is left on the disk", lease=None)

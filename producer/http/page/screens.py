@@ -11,9 +11,10 @@ from msgspec import Struct
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from reckoner.producer.http.page.rendering import render
-from reckoner.producer.http.page.sessions import cookie, seal
+from reckoner.producer.http.page.sessions import seal
 from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.routes import Nothing, Route
+from reckoner.producer.http.tokens import cookie
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.version import installed_version
 
@@ -62,6 +63,13 @@ class Seen:
         values.append(value)
         del values[:-most]
         return values
+
+
+@dataclass
+class Streams:
+    """The number of open streams of a process."""
+
+    count: int = 0
 
 
 Gather = Callable[["Call", Any, Seen], Awaitable[dict[str, Any]]]
@@ -126,12 +134,13 @@ def _stream(
     call: "Call", template: str, context: Callable[[Seen], Awaitable[dict[str, Any]]], every_s: float
 ) -> Response:
     """The screen again and again, as server-sent events with HTML in JSON."""
-    streams = call.server.extra
-    if int(streams.get("streams", 0)) >= MOST_STREAMS:  # type: ignore[call-overload]
+    streams = call.server.extra.setdefault("streams", Streams())
+    assert isinstance(streams, Streams)
+    if streams.count >= MOST_STREAMS:
         raise ProblemError("too-busy", f"There are {MOST_STREAMS} open pages. This one asks again instead.")
 
     async def events() -> AsyncIterator[str]:
-        streams["streams"] = int(streams.get("streams", 0)) + 1  # type: ignore[call-overload]
+        streams.count += 1
         clock, seen, last = asyncio.get_running_loop().time, Seen(), ""
         until = clock() + STREAM_S
         try:
@@ -150,7 +159,7 @@ def _stream(
                     if not call.server.stopping:
                         await asyncio.sleep(TICK_S)
         finally:
-            streams["streams"] = int(streams["streams"]) - 1  # type: ignore[call-overload]
+            streams.count -= 1
 
     headers = {**SAFE, "x-accel-buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

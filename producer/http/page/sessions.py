@@ -1,25 +1,15 @@
 """Sessions: signing in with a token, and the seals of forms."""
 
 import hmac
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from reckoner.producer.http.problems import ProblemError
-from reckoner.producer.http.tokens import COOKIE
+from reckoner.producer.http.tokens import COOKIE, cookie
 
 if TYPE_CHECKING:
     from reckoner.producer.http.calls import Call
-
-
-def cookie(headers: Mapping[bytes, bytes], name: str) -> str:
-    """The value of a cookie, empty without one."""
-    for part in headers.get(b"cookie", b"").decode("latin-1").split(";"):
-        found, _, value = part.strip().partition("=")
-        if found == name:
-            return value
-    return ""
 
 
 def seal(call: "Call", *parts: str) -> str:

@@ -17,6 +17,7 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.http.calls import Call
 from reckoner.producer.http.page.changes import CHANGES
 from reckoner.producer.http.page.routes import ROUTES
+from reckoner.producer.http.page.screens import MOST_STREAMS, Streams
 from reckoner.producer.http.tokens import LOCAL
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import NightOptions
@@ -373,10 +374,20 @@ async def test_a_screen_is_sent_again_when_it_changes(
     await reckoner.operator.pause("batch")
     while "paused for" not in str(await anext(events)):
         pass
-    assert server.extra["streams"] == 1
+    streams = server.extra["streams"]
+    assert streams.count == 1
     server.stopping = True
     assert [event async for event in events] == []
-    assert server.extra["streams"] == 0
+    assert streams.count == 0
+
+
+async def test_a_page_too_many_is_told_to_ask_again(http: httpx.AsyncClient) -> None:
+    """It gets no stream; whole pages are answered all the same."""
+    server = http._transport.app.state.server  # type: ignore[attr-defined]
+    server.extra["streams"] = Streams(MOST_STREAMS)
+    answer = await http.get("/queue", headers={"accept": "text/event-stream"})
+    assert answer.status_code == 503
+    assert (await http.get("/queue", headers=HTML)).status_code == 200
 
 
 async def never() -> Any:
