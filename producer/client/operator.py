@@ -224,6 +224,19 @@ class Operator:
             raise NightInProgressError(night_id)
         return night_id, of_date, beginning
 
+    @translates_redis_errors
+    async def night(self, night_id: str, *, timeout: float | None = ASK_S) -> Night:
+        """The state of a night.
+
+        Raises:
+            FlowUnknownError: the night does not exist, or has expired.
+            UsageError: the night's id is invalid (`require_id`).
+        """
+        night = await self._nights.load(require_id("night", night_id))
+        if night is None:
+            raise FlowUnknownError
+        return night
+
     async def follow_night(self, night_id: str, *, timeout: float | None = None) -> AsyncIterator[Night]:
         """Yield the state of a night once a second and at its end.
 

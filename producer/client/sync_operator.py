@@ -123,6 +123,15 @@ class SyncOperator:
         """
         return self._background.run(lambda client: client.operator.begin_night(date, options, nightly, timeout=timeout))
 
+    def night(self, night_id: str, *, timeout: float | None = ASK_S) -> Night:
+        """The state of a night.
+
+        Raises:
+            FlowUnknownError: the night does not exist, or has expired.
+            UsageError: the night's id is invalid (`require_id`).
+        """
+        return self._background.run(lambda client: client.operator.night(night_id, timeout=timeout))
+
     def follow_night(self, night_id: str, *, timeout: float | None = None) -> Iterator[Night]:
         """Yield the state of a night once a second and at its end.
 

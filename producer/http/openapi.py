@@ -12,7 +12,7 @@ from reckoner.shared.version import installed_version
 
 REFERENCE = "#/components/schemas/{name}"
 # What every route may answer.
-OF_ALL = ("malformed", "invalid-parameter", "too-busy", "redis-away", "time-over", "internal")
+OF_ALL = ("malformed", "invalid-parameter", "too-busy", "redis-away", "time-over", "internal", "headers-too-large")
 OF_QUERIES = ("unknown-parameter",)
 OF_BODIES = ("slow-request", "body-too-large", "not-json")
 OF_ROLES = ("no-token", "role-too-low", "foreign-host", "foreign-origin")

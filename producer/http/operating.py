@@ -1,6 +1,7 @@
 """What operators ask: runs, nights, and the status."""
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -9,7 +10,8 @@ from reckoner.producer.http.calls import Call
 from reckoner.producer.http.fields import Count, Cursor, Id
 from reckoner.producer.http.paging import from_cursor, to_cursor
 from reckoner.producer.http.routes import Nothing, Route
-from reckoner.producer.objects import entry_object, status_object
+from reckoner.producer.objects import entry_object, night_object, run_object, status_object
+from reckoner.shared.errors import EntryUnknownError, FlowUnknownError
 from reckoner.shared.flows.nights import NightOptions
 from reckoner.shared.nightly import parse_nightly
 from reckoner.shared.serving.history import MOST, Kind
@@ -49,8 +51,21 @@ class OfRun(Struct, frozen=True):
 
 
 async def run(call: Call, asked: OfRun) -> dict[str, Any]:
-    """An entry of the history."""
-    return entry_object(await call.reckoner.operator.entry(asked.id, timeout=call.left_s))
+    """An entry of the history, or a run or a night that has not ended.
+
+    Raises:
+        EntryUnknownError: there is none.
+    """
+    operator = call.reckoner.operator
+    try:
+        return entry_object(await operator.entry(asked.id, timeout=call.left_s))
+    except EntryUnknownError:
+        with suppress(FlowUnknownError):
+            report = await operator.run(asked.id, timeout=call.left_s)
+            return run_object(report.run) | {"blocks_done": report.blocks_done}
+        with suppress(FlowUnknownError):
+            return night_object(await operator.night(asked.id, timeout=call.left_s))
+        raise
 
 
 class NewRun(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,7 +119,7 @@ ROUTES = (
         path="/v1/runs/{id}",
         role="read",
         handle=run,
-        summary="How one of them ended, as `reckoner runs show --json` prints it.",
+        summary="How one of them ended, as `reckoner runs show --json` prints it; until then, its progress.",
         asked=OfRun,
         answer=dict[str, Any],
         problems=("run-unknown",),

@@ -44,9 +44,13 @@ class Reader:
         if query:
             self._add(values, query)
         try:
-            return msgspec.convert(values, self._asked, strict=False)
+            asked = msgspec.convert(values, self._asked, strict=False)
         except msgspec.ValidationError as error:
             raise ProblemError("invalid-parameter", _sentence(error)) from None
+        if none := next((name for name in values if getattr(asked, name) is None), None):
+            # msgspec takes the text `null` for it.
+            raise ProblemError("invalid-parameter", f"{none}: leave it out instead of giving null.")
+        return asked
 
     def _add(self, values: dict[str, Any], query: bytes) -> None:
         in_path = frozenset(values)

@@ -71,6 +71,7 @@ CALLS: dict[str, Call] = {
     "entry": lambda reckoner, text: reckoner.operator.entry(text),
     "acknowledge": lambda reckoner, text: reckoner.operator.acknowledge(text),
     "follow_night": lambda reckoner, text: each(reckoner.operator.follow_night(text)),
+    "night": lambda reckoner, text: reckoner.operator.night(text),
     "follow_run": lambda reckoner, text: each(reckoner.operator.follow_run(text)),
 }
 LONG = "é" * 2500

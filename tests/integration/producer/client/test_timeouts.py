@@ -40,6 +40,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "follow": ("job",),
     "entry": ("entry",),
     "follow_night": ("night",),
+    "night": ("night",),
     "follow_run": ("run",),
     "get": ("u",),
     "get_many": (["u"],),

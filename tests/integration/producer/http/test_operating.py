@@ -41,9 +41,13 @@ async def test_the_history_comes_in_pages(http: httpx.AsyncClient, reckoner: Ope
 
 
 async def test_a_run_is_started_and_joined(http: httpx.AsyncClient, generation: Generation) -> None:
-    """Its state is that of its job's path."""
+    """Its progress is at its path until it ends."""
     first = await http.post("/v1/runs", json={})
     assert (first.status_code, first.json()["new"]) == (202, True)
-    assert (await http.get(f"/v1/jobs/{first.json()['id']}")).json()["kind"] == "run"
+    for path in ("jobs", "runs"):
+        assert (await http.get(f"/v1/{path}/{first.json()['id']}")).json()["kind"] == "run"
     night = (await http.post("/v1/runs", json={"kind": "night", "date": "2026-01-31", "dry": True})).json()
     assert night["new"]
+    assert (await http.get(f"/v1/runs/{night['id']}")).json()["date"] == "2026-01-31"
+    joined = (await http.post("/v1/runs", json={"kind": "night", "date": "2026-01-31", "dry": True})).json()
+    assert joined == night | {"new": False}

@@ -43,6 +43,7 @@ async def test_the_same_bytes_have_an_etag(http: httpx.AsyncClient, generation: 
         ("n=0", "invalid-parameter", "n: expected `int` >= 1"),
         ("n=two", "invalid-parameter", "n: expected"),
         ("n=1&n=2", "invalid-parameter", "twice"),
+        ("timeout=null", "invalid-parameter", "timeout"),
         ("timeout=nan", "invalid-parameter", "timeout"),
         ("timeout=61", "invalid-parameter", "timeout"),
         ("diversity=inf", "invalid-parameter", "diversity"),
