@@ -28,8 +28,8 @@ CALLS = {
 }  # fmt: skip
 OPERATORS_CALLS = {
     "acknowledge", "alive", "begin_night", "drain", "drained", "drop_failures", "entries", "entry", "failures", "fit",
-    "follow_night", "follow_run", "newest", "night", "pause", "promote", "resume", "retry_failures", "rollback", "run", "show",
-    "show_item", "start_run", "status", "workers",
+    "follow_night", "follow_run", "newest", "night", "pause", "promote", "resume", "retry_failures", "rollback", "run",
+    "show", "show_item", "start_run", "status", "workers",
 }  # fmt: skip
 
 
