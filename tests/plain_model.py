@@ -1,11 +1,13 @@
 """A plain model of what counts for users and of what their lists hold, in dicts, without the project's own code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from reckoner.shared.serving.events import BEGINNING, Mark, UserEvent
@@ -70,8 +72,12 @@ def plain_list(
     hidden: set[str],
     spare: int = 0,
     diversity: float = 0.0,
+    record_mask: str | UnsetType = UNSET,
 ) -> bytes:
-    """The bytes of a user's list by a model of these items, and the items of the history that it does not know."""
+    """The bytes of a user's list by a model of these items, and the items of the history that it does not know.
+
+    A short list names what is hidden if that is not the mask of the generation's record.
+    """
     known = sorted(item_ids[item] for item in user.counting if item in item_ids)
     names = {index: item for item, index in item_ids.items()}
     ptr, items = np.array([0, len(known)]), np.array(known, np.uint32)
@@ -91,7 +97,15 @@ def plain_list(
     if diversity:
         entries = reference_diverse(entries, model.row_ptr, model.row_items, model.row_values, diversity)
     unknown = sorted(item for item in user.counting if item not in item_ids)
-    return RESULT.encode(Result(2, places(entries, list(item_ids)), unknown))
+    name = plain_mask(hidden)
+    is_noted = len(entries) < options.list_length + spare and name != (record_mask or "")
+    return RESULT.encode(Result(2, places(entries, list(item_ids)), unknown, name if is_noted else UNSET))
+
+
+def plain_mask(hidden: Collection[str]) -> str:
+    """The name of hidden items; empty without any."""
+    text = b"".join(b"%d:%b" % (len(item), item) for item in sorted(item.encode() for item in hidden))
+    return sha256(text).hexdigest()[:16] if hidden else ""
 
 
 @dataclass(frozen=True)

@@ -169,10 +169,10 @@ class Filtering:
                 chosen.append(NO_LIST)
                 continue
             places = rule.passing(shown, ITEM_OF, verdicts, n) if judges else shown
-            # A list with fewer places than there may be has all candidates. Another job would only leave out what is
-            # hidden.
             count = len(result.items)
-            suffices = len(places) >= n or count < most or (filtered and len(shown) == count)
+            suffices = len(places) >= n or self._results.is_whole(result, most, reading, asked.record)
+            # Another job would find the same if all candidates are in the list.
+            suffices = suffices or (filtered and len(shown) == count >= most)
             if rule.job.diversity and not filtered:
                 suffices = not count
             chosen.append(Choice(source, places, left_out(result.items, places, n), result.unknown, suffices))

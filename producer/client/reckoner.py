@@ -313,8 +313,9 @@ class Reckoner:
         else:
             reading = await results.read_shown(record.generation, users, self._to_read(n))
         found: dict[str, Result | BasketResult | None] = dict(zip(users, reading.results, strict=True))
-        # A list with too many places that must not be shown is computed anew without them.
-        short = {user for at, user in enumerate(users) if reading.is_short(at, n)}
+        # A list with too many places that must not be shown is computed anew without them, and one without what was
+        # hidden then with it.
+        short = {users[at] for at in results.short(reading, n, record)}
         missing = [user for user, result in found.items() if fresh or result is None or user in short]
         failed: dict[str, Flow | None] = {}
         if missing:

@@ -3,12 +3,14 @@
 import asyncio
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
@@ -30,7 +32,8 @@ MOST_READINGS = 2
 Changes = Mapping[str, float | None]
 
 
-class HiddenItems(NamedTuple):
+@dataclass(frozen=True)
+class HiddenItems:
     """The hidden items of a version, empty without one; valid until a moment of this process' clock.
 
     Their reading began at a moment of the same clock. `ends` are the times in milliseconds until which some are hidden.
@@ -46,18 +49,15 @@ class HiddenItems(NamedTuple):
         """Whether these are the hidden items now, if `version` is the current one."""
         return version == self.version and monotonic() < self.until
 
-    @property
+    @cached_property
     def mask(self) -> str:
         """A name for these items, which is a hash of them; empty without any."""
-        digest = sha256()
-        for item in sorted(item.encode() for item in self.items):
-            digest.update(b"%d:" % len(item) + item)
-        return digest.hexdigest()[:16] if self.items else ""
+        return mask_of(self.items)
 
     def with_changes(self, version: bytes, changes: Changes) -> "HiddenItems":
         """These items after some changes, at the version that these have led to."""
         if not changes:
-            return self._replace(version=version)
+            return replace(self, version=version)
         items, ends = set(self.items), dict(self.ends)
         for item, until in changes.items():
             ends.pop(item, None)
@@ -67,7 +67,15 @@ class HiddenItems(NamedTuple):
             items.add(item)
             if until < math.inf:
                 ends[item] = until
-        return self._replace(version=version, items=frozenset(items), ends=ends)
+        return replace(self, version=version, items=frozenset(items), ends=ends)
+
+
+def mask_of(items: Collection[str]) -> str:
+    """A name for hidden items: the first 16 digits of a SHA-256 over them, sorted by their bytes; empty without any."""
+    digest = sha256()
+    for item in sorted(item.encode() for item in items):
+        digest.update(b"%d:" % len(item) + item)
+    return digest.hexdigest()[:16] if items else ""
 
 
 NONE_HIDDEN = HiddenItems(b"", frozenset(), math.inf, -math.inf, MappingProxyType({}))
@@ -99,17 +107,21 @@ class Hidden:
         """The hidden items now."""
         return await self.of_version(await self._version())
 
+    def mask_of(self, items: frozenset[str]) -> str:
+        """The name of items that a call has just returned; see `HiddenItems.mask`."""
+        return self._last.mask if items is self._last.items else mask_of(items)
+
     async def _read(self, version: bytes) -> HiddenItems:
         """The hidden items of a version, or of a later one: what has changed since the last reading, or all."""
         began = monotonic()
         found = await self._followed(self._last, version) or await self._whole(version)
         if not found.ends:
-            return found._replace(began=began, until=math.inf)
+            return replace(found, began=began, until=math.inf)
         asked, (seconds, microseconds) = monotonic(), await ask(self._redis, "TIME")
         now = int(seconds) * 1000 + int(microseconds) // 1000
         over = {item: None for item, until in found.ends.items() if until <= now}
         found = found.with_changes(found.version, over)
-        return found._replace(began=began, until=asked + (min(found.ends.values(), default=math.inf) - now) / 1000)
+        return replace(found, began=began, until=asked + (min(found.ends.values(), default=math.inf) - now) / 1000)
 
     async def _whole(self, version: bytes) -> HiddenItems:
         """All hidden items; see `_read`.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from reckoner.shared.errors import WireError
 from reckoner.shared.list_names import POPULAR
@@ -101,11 +101,6 @@ class Reading(NamedTuple):
         if not left and not hidden:
             return result.items
         return _visible(result.items, left, hidden)
-
-    def is_short(self, at: int, n: int) -> bool:
-        """Whether a result has less than `n` places only because some must not be shown."""
-        result, shown = self.results[at], self.visible(at)
-        return result is not None and len(shown) < min(n, len(result.items))
 
 
 class Results:
@@ -223,9 +218,13 @@ class Results:
         answers = await asyncio.gather(*(self._values.read(command, *key, *some) for some in slices))
         return list(chain.from_iterable(answers))
 
-    def cached_basket(self, spec: BasketSpec, data: bytes) -> Cached:
-        """A basket's encoded result, to be cached for an hour."""
-        return Cached(self.keys.basket(spec.generation, spec.items, ordered=spec.ordered), data, BASKET_TTL_S)
+    def cached(self, spec: UserSpec | BasketSpec, data: bytes, ttl_s: int) -> Cached:
+        """An encoded list, to be cached: that of a basket or with a filter for an hour, a user's own for `ttl_s`."""
+        if spec.filter:
+            return Cached(self.filtered_keys([spec])[0], data, FILTERED_TTL_S)
+        if isinstance(spec, BasketSpec):
+            return Cached(self.keys.basket(spec.generation, spec.items, ordered=spec.ordered), data, BASKET_TTL_S)
+        return Cached(self.keys.result(spec.generation, spec.user), data, ttl_s)
 
     def filtered_keys(self, specs: Sequence[UserSpec | BasketSpec]) -> list[str]:
         """Where the lists of jobs with the same filter are cached."""
@@ -236,10 +235,6 @@ class Results:
             else keys.filtered_basket(spec.generation, wanted, spec.items, ordered=spec.ordered)
             for spec in specs
         ]
-
-    def cached_filtered(self, spec: UserSpec | BasketSpec, data: bytes) -> Cached:
-        """A filtered list, encoded, to be cached for an hour."""
-        return Cached(self.filtered_keys([spec])[0], data, FILTERED_TTL_S)
 
     async def read_filtered(self, specs: Sequence[UserSpec | BasketSpec]) -> list[FilteredResult | None]:
         """Read filtered lists, all with the same filter; an invalid one is quarantined and counts as a miss."""
@@ -269,6 +264,25 @@ class Results:
         """Read a basket's cached result; an invalid one is quarantined and counts as a miss."""
         name = self.keys.basket(spec.generation, spec.items, ordered=spec.ordered)
         return await self._values.decode(BASKET, "basket", name, name, await self._values.get(name))
+
+    def short(self, reading: Reading, n: int, record: Record) -> list[int]:
+        """The numbers of the results with less than `n` places of which a job would now find more.
+
+        Some of theirs must not be shown, or were hidden when they were computed.
+        """
+        found = list[int]()
+        for at, result in enumerate(reading.results):
+            if result is None or (shown := len(reading.visible(at))) >= n:
+                continue
+            is_left_out = shown < len(result.items)
+            if is_left_out or not self.is_whole(result, record.places, reading, record):
+                found.append(at)
+        return found
+
+    def is_whole(self, result: Result | BasketResult, places: int, reading: Reading, record: Record) -> bool:
+        """Whether a result with at most so many `places` holds all candidates that are not hidden now."""
+        mask = (record.mask or "") if result.mask is UNSET else result.mask
+        return len(result.items) < places and (not mask or mask == self.hidden.mask_of(reading.hidden))
 
     async def answer(self, users: Sequence[str], n: int, record: Record | None = None) -> list[Answer]:
         """The first `n` places of each user's list, or of the popular list; by default of the current generation.

@@ -168,6 +168,8 @@ class Frozen(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The part of the store with the items that no list may hold: hidden ones, and those that a filter leaves out."""
     tagging: bytes = b""
     """The version of the live tags that a filter has read."""
+    hidden: str | None = None
+    """The hash of the items that were hidden from all, empty for none; None if it is the mask of the generation."""
 
 
 class Plan(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -248,6 +250,11 @@ class ScoredItem(Struct, array_like=True, frozen=True, gc=False):
     because: str
 
 
+# Of a list with fewer places than it may have: the hash of the items that were hidden from all when it was computed,
+# empty for none. Unset if it is that of the generation's record, and for longer lists.
+NotedMask = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")] | UnsetType
+
+
 class Result(Struct, frozen=True, omit_defaults=True):
     """One user's cached list, best first. Its key names the generation."""
 
@@ -255,6 +262,7 @@ class Result(Struct, frozen=True, omit_defaults=True):
     items: list[ScoredItem]
     unknown: list[str] = []
     """The items of the user's events that are not in the snapshot."""
+    mask: NotedMask = UNSET
 
 
 class FilteredResult(Result, frozen=True, omit_defaults=True):
@@ -272,6 +280,7 @@ class BasketResult(Struct, frozen=True):
     format: Literal[2]
     items: list[ScoredItem]
     unknown: list[str]
+    mask: NotedMask = UNSET
 
 
 class SimilarItem(Struct, frozen=True, forbid_unknown_fields=True):
@@ -407,12 +416,16 @@ class Beat(Struct, frozen=True, omit_defaults=True):
 
 
 class _PlanCodec(DigestCodec[Plan]):
-    """A plan without events has the bytes that it had before there were any."""
+    """A plan has the bytes that it had before there were the events or the field that it lacks."""
 
     def encode(self, value: Plan, context: str = "") -> bytes:
         """Encode a plan."""
-        bare: Any = (value.bounds, value.popular)
-        return super().encode(bare if value.frozen is None else value, context)
+        bare: Any = value
+        if value.frozen is None:
+            bare = (value.bounds, value.popular)
+        elif value.frozen.hidden is None:
+            bare = (value.bounds, value.popular, msgspec.structs.astuple(value.frozen)[:-1])
+        return super().encode(bare, context)
 
 
 class _ResultCodec(Codec[Result]):

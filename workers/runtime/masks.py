@@ -28,10 +28,14 @@ NAMED_S = 3_600.0
 
 
 class Mask(NamedTuple):
-    """The part with a mask, None if it has no item; and the version of the live tags that it was made with."""
+    """The part with a mask, None if it has no item; and what it was made with.
+
+    That are the version of the live tags, and the name of the items that are hidden from all.
+    """
 
     part: str | None
     tagging: bytes = b""
+    hidden: str = ""
 
 
 class LiveTags(NamedTuple):
@@ -63,12 +67,14 @@ class Masks:
 
     async def current(self, snapshot: "Snapshot", wanted: "Filter | None" = None) -> Mask:
         """The mask of the items of a snapshot that are hidden now, or that a filter's tags leave out."""
-        items = (await self._hidden.current()).items
+        now = await self._hidden.current()
+        items = now.items
         if wanted is None or not wanted.reads_tags:
-            return Mask(await self._named(snapshot, items, items) if items else None)
+            return Mask(await self._named(snapshot, items, items) if items else None, hidden=now.mask)
         live = await self._live_tags(snapshot)
         key = items, wanted.only, wanted.without, live.version
-        return Mask(await self._named(snapshot, key, items, lambda: _left_out(snapshot, wanted, live)), live.version)
+        part = await self._named(snapshot, key, items, lambda: _left_out(snapshot, wanted, live))
+        return Mask(part, live.version, now.mask)
 
     async def of_run(self, snapshot: "Snapshot", record: "Record") -> str | None:
         """The part with the items of a snapshot that the runs of a generation leave out; None without any.

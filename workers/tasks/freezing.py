@@ -22,7 +22,7 @@ async def freeze(
     in_run = isinstance(spec, BlockSpec)
     frozen = _Freezing(snapshot, _mark(record.mark), _mark(record.events) if in_run else LAST)
     if isinstance(spec, BlockSpec):
-        mask = Mask(await runtime.masks.of_run(snapshot, record))
+        mask = Mask(await runtime.masks.of_run(snapshot, record), hidden=record.mask or "")
         async for recent in _of_block(runtime, users, snapshot):
             if (user := snapshot.users.find(recent.user)) is not None:
                 frozen.add(user - users.start, recent)
@@ -31,7 +31,8 @@ async def freeze(
         recent = await _of_job(runtime, spec)
         frozen.version = recent.version
         frozen.add(0, recent)
-    return frozen.value(mask, with_unknown=isinstance(spec, UserSpec))
+    hidden = None if mask.hidden == (record.mask or "") else mask.hidden
+    return frozen.value(mask, hidden, with_unknown=isinstance(spec, UserSpec))
 
 
 def _mark(text: str | UnsetType) -> Mark:
@@ -86,10 +87,10 @@ class _Freezing:
         elif counts:
             self._unknown.add(item)
 
-    def value(self, mask: Mask, *, with_unknown: bool) -> Frozen | None:
-        """What was collected, and a mask; None for nothing."""
+    def value(self, mask: Mask, hidden: str | None, *, with_unknown: bool) -> Frozen | None:
+        """What was collected, and a mask with what is hidden; None for nothing."""
         unknown = sorted(self._unknown) if with_unknown else []
-        if not self._rows and not unknown and not self.version and not any(mask):
+        if not any((self._rows, unknown, self.version, mask.part, mask.tagging, hidden is not None)):
             return None
         items, weights, times, counting, left = zip(*self._rows, strict=True) if self._rows else ((),) * 5
         return Frozen(
@@ -104,4 +105,5 @@ class _Freezing:
             unknown=unknown,
             mask=mask.part,
             tagging=mask.tagging,
+            hidden=hidden,
         )

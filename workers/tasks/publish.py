@@ -7,7 +7,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from reckoner.shared.redis.scripts import Cached
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.shared.wire.shapes import BasketSpec, Frozen, Outcome, Record, UserSpec
 from reckoner.workers.engine.lease import Lease
@@ -83,38 +82,23 @@ async def publish_block(runtime: Runtime, made: MadeLists, lease: Lease) -> Outc
     return Outcome(done=counts.size, empty=counts.size - int(np.count_nonzero(counts)))
 
 
-def user_list(runtime: Runtime, spec: UserSpec, best: Partial, snapshot: Snapshot, unknown: Sequence[str]) -> Cached:
-    """One user's encoded list, to be cached, with the items of events that the snapshot does not know."""
-    data = _list(best, snapshot)
-    if unknown:
-        data = _with_fields(data, unknown=unknown)
-    return Cached(runtime.keys.result(spec.generation, spec.user), data, runtime.settings.result_ttl_s)
+def one_list(spec: UserSpec | BasketSpec, best: Partial, snapshot: Snapshot, frozen: Frozen, places: int) -> bytes:
+    """The encoded list of a user or a basket, of at most so many `places`, with what it was computed with.
 
-
-def basket_list(spec: BasketSpec, best: Partial, snapshot: Snapshot) -> bytes:
-    """A basket's encoded list: that of a user, and the items that the snapshot does not know."""
-    return _with_fields(_list(best, snapshot), unknown=_unknown(spec, snapshot))
-
-
-def filtered_list(spec: UserSpec | BasketSpec, best: Partial, snapshot: Snapshot, frozen: Frozen) -> bytes:
-    """The encoded list of a user or a basket with a filter, and the versions of what it was computed with."""
-    unknown = _unknown(spec, snapshot) if isinstance(spec, BasketSpec) else frozen.unknown
-    fields = {
-        "unknown": unknown,
-        "recent": frozen.version.decode(errors="replace"),
-        "tagging": frozen.tagging.decode(errors="replace"),
-    }
-    return _with_fields(_list(best, snapshot), **{name: value for name, value in fields.items() if value})
-
-
-def _list(best: Partial, snapshot: Snapshot) -> bytes:
-    return encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
-
-
-def _unknown(spec: BasketSpec, snapshot: Snapshot) -> list[str]:
-    return [item for item in spec.items if snapshot.items.find(item) is None]
-
-
-def _with_fields(data: bytes, **fields: Sequence[str]) -> bytes:
-    more = msgspec.json.encode(fields)[1:] if fields else b"}"
-    return data.removesuffix(b"}") + (b"," if fields else b"") + more
+    That are the items of events or of the basket that the snapshot does not know; for a filter the versions of what it
+    has read; and for a list with fewer places what was hidden, if that is not the mask of the generation.
+    """
+    fields: dict[str, str | Sequence[str]] = {}
+    if isinstance(spec, BasketSpec):
+        unknown = [item for item in spec.items if snapshot.items.find(item) is None]
+    else:
+        unknown = frozen.unknown
+    if unknown or (isinstance(spec, BasketSpec) and not spec.filter):
+        fields["unknown"] = unknown
+    if frozen.hidden is not None and best.items.size < places:
+        fields["mask"] = frozen.hidden
+    if spec.filter:
+        versions = {"recent": frozen.version, "tagging": frozen.tagging}
+        fields |= {name: value.decode(errors="replace") for name, value in versions.items() if value}
+    data = encode_lists(best, snapshot.items.offsets, snapshot.items.blob).values.tobytes()
+    return data.removesuffix(b"}") + b"," + msgspec.json.encode(fields)[1:] if fields else data

@@ -16,7 +16,6 @@ from reckoner.shared.wire.filters import Filter
 from reckoner.shared.wire.jobs import Reduce
 from reckoner.shared.wire.shapes import (
     PARTIAL,
-    BasketSpec,
     Best,
     BlockSpec,
     FitSpec,
@@ -40,11 +39,9 @@ from reckoner.workers.tasks.fit import join_fit
 from reckoner.workers.tasks.publish import (
     Block,
     MadeLists,
-    basket_list,
-    filtered_list,
     make_lists,
+    one_list,
     publish_block,
-    user_list,
 )
 
 
@@ -168,13 +165,12 @@ async def _publish(
         best = merge(partials, length) if partials else NOTHING
         frozen = (flow.plan and flow.plan.frozen) or Frozen()
         if spec.filter:
+            length = max(record.places, spec.filter.pool) if spec.filter.long else record.places
             if spec.filter.diversity:
-                best = await _diverse(runtime, spec.filter, best, record)
-            cached = runtime.results.cached_filtered(spec, filtered_list(spec, best, snapshot, frozen))
-        elif isinstance(spec, BasketSpec):
-            return None, runtime.results.cached_basket(spec, basket_list(spec, best, snapshot))
-        else:
-            cached = user_list(runtime, spec, best, snapshot, frozen.unknown)
+                best = await _diverse(runtime, spec.filter, best, record, length)
+        cached = runtime.results.cached(
+            spec, one_list(spec, best, snapshot, frozen, length), runtime.settings.result_ttl_s
+        )
         # If the snapshot has changed meanwhile, a retry encodes the list again.
         await runtime.require_current(snapshot, closely=False)
         return None, cached
@@ -190,10 +186,9 @@ async def _publish(
     return msgspec.structs.replace(outcome, tasks=tasks), None
 
 
-async def _diverse(runtime: Runtime, wanted: Filter, best: Partial, record: Record) -> Partial:
-    """The places of one list in an order in which the first ones are not alike."""
+async def _diverse(runtime: Runtime, wanted: Filter, best: Partial, record: Record, length: int) -> Partial:
+    """So many places of one list in an order in which the first ones are not alike."""
     model = await runtime.model(record.model)
-    length = max(record.places, wanted.pool) if wanted.long else record.places
     rows = model.row_ptr, model.row_items, model.row_values
     chosen = await runtime.in_thread(lambda: choose_diverse(best.items, best.scores, *rows, wanted.diversity, length))
     await runtime.require_current(model, closely=False)

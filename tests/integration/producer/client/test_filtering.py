@@ -33,7 +33,7 @@ from reckoner.shared.wire.shapes import (
     UserSpec,
 )
 from tests.interactions import random_interactions
-from tests.plain_model import PlainUser, plain_list, plain_users
+from tests.plain_model import PlainUser, plain_list, plain_mask, plain_users
 from tests.proxies import RoundTrips
 from tests.system import eventually
 from tests.world import ITEMS, LIST_LENGTH, Hand, World
@@ -107,7 +107,10 @@ class Shop:
         best = RESULT.decode(
             plain_list(user, self._model, options, self._indices, left_out, diversity=wanted.diversity)
         )
-        return msgspec.structs.replace(best, items=best.items if wanted.long else best.items[:length])
+        items, mask = best.items if wanted.long else best.items[:length], plain_mask(self.hidden)
+        most = MAX_PLACES if wanted.long else length
+        is_noted = len(items) < most and mask != (self.record.mask or "")
+        return msgspec.structs.replace(best, items=items, mask=mask if is_noted else msgspec.UNSET)
 
     def capped(self, places: Sequence[ScoredItem], most: int) -> list[ScoredItem]:
         """The places of which no tag has more than `most`, from the first on."""
@@ -203,7 +206,7 @@ async def check_bytes(shop: Shop, spec: UserSpec | BasketSpec, best: Result) -> 
     tagging = await ask(redis, "GET", results.keys.tagging_version) if spec.filter and spec.filter.reads_tags else None
     versions = [(version or b"").decode() for version in (recent, tagging)]
     assert await ask(redis, "GET", results.filtered_keys([spec])[0]) == FILTERED.encode(
-        FilteredResult(2, best.items, best.unknown, *versions)
+        FilteredResult(2, best.items, best.unknown, best.mask, *versions)
     )
     assert 0 < await ask(redis, "TTL", results.filtered_keys([spec])[0]) <= FILTERED_TTL_S
 
@@ -331,3 +334,30 @@ async def test_an_invalid_filter_is_refused_in_a_sentence(shop: Shop) -> None:
         with pytest.raises(UsageError, match="only is the string 'shoes', but must be a list of tags"):
             await call(about, only="shoes")
     assert await shop.hand.queued() == []
+
+
+async def test_a_list_is_computed_again_when_what_was_hidden_is_shown(shop: Shop) -> None:
+    """If it is too short without it: a user's own, one with a filter, and a basket's; and once only."""
+    client, user = shop.client, "user 01"
+    shoes: dict[str, Any] = {"only": ["shoes"]}
+    catalogue, generation = client.catalogue, shop.record.generation
+    whole = {item.item for item in (await client.recommend(user, LIST_LENGTH)).items}
+    assert len(whole) == LIST_LENGTH
+    shop.hidden = {item for item in ITEMS if item not in [*sorted(whole)][:2]}
+    await catalogue.hide(sorted(shop.hidden))
+    for call in (client.recommend, client.get):
+        assert len((await call(user, LIST_LENGTH)).items) == 2
+        await client.recommend(user, LIST_LENGTH, **shoes)
+    await catalogue.unhide(sorted(shop.hidden))
+    assert len((await client.get(user, LIST_LENGTH)).items) == 2
+    shop.hidden = set()
+    choices: list[tuple[dict[str, Any], Filter]] = [({}, Filter()), (shoes, Filter(("shoes",)))]
+    for choice, wanted in choices:
+        best = shop.expected(shop.users[user], wanted, LIST_LENGTH)
+        for call in (client.recommend, client.get, client.recommend):
+            answer = await call(user, LIST_LENGTH, **choice)
+            assert shown(answer) == [(place.item, place.score, place.because) for place in best.items], choice
+        flows = await ask(shop.hand.redis, "KEYS", client.keys.flow("*"))
+        await client.recommend(user, LIST_LENGTH, **choice)
+        assert await ask(shop.hand.redis, "KEYS", client.keys.flow("*")) == flows
+    assert b"mask" not in await ask(shop.hand.redis, "GET", client.keys.result(generation, user))

@@ -1,11 +1,14 @@
 """Results: what readers get, and how long records, titles and lists live as the pointers move."""
 
 import pytest
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from reckoner.shared.errors import NothingFittedError
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import UNREFERENCED_TTL_MS
+from reckoner.shared.serving.hidden import mask_of
+from reckoner.shared.serving.results import Reading
 from reckoner.shared.wire.shapes import RESULT, Result, ScoredItem
 from reckoner.workers.maintenance.sweeper import Sweeper
 from tests.damages import DAMAGES, Damage
@@ -229,3 +232,25 @@ async def test_an_unreadable_record_is_quarantined(hand: Hand, world: World) -> 
     assert await ask(hand.redis, "HGETALL", hand.runtime.keys.refused) == {b"record": b"1"}
     await hand.adopt(world)
     assert (await hand.runtime.results.answer(["u"], LIST_LENGTH))[0].source == "popular"
+
+
+@pytest.mark.parametrize("at_run", [(), ("old",)], ids=["without a mask", "with a mask"])
+@pytest.mark.parametrize("noted", [UNSET, "", "another", "now"])
+async def test_a_list_is_short_if_a_job_would_find_more(
+    hand: Hand, world: World, at_run: tuple[str, ...], noted: str | UnsetType
+) -> None:
+    """It lacks what was hidden when it was computed, which its mask or the record's names, and now something else is."""
+    await hand.adopt(world)
+    results, now = hand.runtime.results, frozenset({"sold out"})
+    record = replace(await hand.runtime.record(str(await results.generations.current())), mask=mask_of(at_run) or UNSET)
+    mask = mask_of(now) if noted == "now" else noted
+    places = [ScoredItem(item, 0.5, "h") for item in ITEMS[: record.places]]
+    lists = [
+        Result(2, some, [], mask) for some in (places, places[:2], [*places[:2], ScoredItem("sold out", 0.1, "h")])
+    ]
+    reading = Reading([*lists, None], [frozenset[str]()] * 4, now)
+    lacks = noted == "another" or (noted is UNSET and bool(at_run))
+    assert results.short(reading, 3, record) == ([1, 2] if lacks else [2])
+    assert results.short(reading, 2, record) == []
+    assert results.is_whole(lists[1], record.places, reading, record) != lacks
+    assert not results.is_whole(lists[0], record.places, reading, record)

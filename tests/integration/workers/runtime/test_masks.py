@@ -8,7 +8,7 @@ from reckoner.shared.store.catalogue import make_catalogue
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
 from reckoner.shared.wire.filters import Filter
 from reckoner.workers.runtime import masks
-from reckoner.workers.runtime.masks import Masks
+from reckoner.workers.runtime.masks import Mask, Masks
 from tests.world import ITEMS, Hand, World
 
 TAGS = [["shoes", "sale"], ["shoes"], [], ["häts"], ["sale"]] * 8
@@ -65,7 +65,7 @@ async def test_a_mask_leaves_out_what_does_not_pass(
 async def test_a_filter_without_tags_needs_no_mask(own_world: World, hand: Hand, snapshot: Snapshot) -> None:
     """Excluded items are in the plan, so that each request does not add a part to the store."""
     for wanted in (None, Filter(exclude=(ITEMS[0],)), Filter(long=True)):
-        assert await workers_masks(hand, own_world).current(snapshot, wanted) == (None, b"")
+        assert await workers_masks(hand, own_world).current(snapshot, wanted) == Mask(None)
     assert (await workers_masks(hand, own_world).current(snapshot, Filter((), ("no item has it",)))).part is None
 
 

@@ -540,7 +540,7 @@ class EventMachine(RuleBasedStateMachine):
         counted = self.shop.counted(user, record.snapshot, last)
         counted.left |= self.shop.hides.get(user, set())
         model, indices = self.stage.model(record)
-        data = plain_list(counted, model, record.options, indices, hidden, record.spare or 0)
+        data = plain_list(counted, model, record.options, indices, hidden, record.spare or 0, record_mask=record.mask)
         return without_unknown(data) if in_run else data
 
     # What must always hold.

@@ -63,7 +63,8 @@ class Shop:
         return list(answers)
 
     def expected(self, user: str) -> bytes:
-        return plain_list(self.users[user], self._model, self.record.options, self._indices, self.hidden)
+        options, mask = self.record.options, self.record.mask
+        return plain_list(self.users[user], self._model, options, self._indices, self.hidden, record_mask=mask)
 
     async def cached(self, user: str) -> bytes:
         found: bytes = await ask(self.hand.redis, "GET", self.hand.runtime.keys.result(self.record.generation, user))
@@ -420,7 +421,7 @@ async def test_no_list_holds_a_hidden_item(own_world: World, hand: Hand, weighte
         await runtime.results.hidden.replace(hidden)
         shop.hidden = set(hidden)
         await shop.recorded([UserEvent(user, event("item 00", time_ms=5)) for user in users])
-        await ask(hand.redis, "DEL", runtime.results.cached_basket(basket, b"").key)
+        await ask(hand.redis, "DEL", runtime.results.cached(basket, b"", 1).key)
         await runtime.flows.create([basket], [runtime.keys.join_basket(weighted.generation, basket.items)])
         await hand.deliver_all()
         await check(shop, users)
@@ -447,7 +448,8 @@ async def test_a_hidden_item_is_shown_when_its_time_is_over(hand: Hand) -> None:
     await Refreshing(hand.runtime).refresh()
     assert [item for item, _ in await hidden.listed()] == ITEMS[1:4]
     assert await hidden.show(ITEMS) == 3
-    assert (await hidden.current())[:3] == (b"5", frozenset(), math.inf)
+    now = await hidden.current()
+    assert (now.version, now.items, now.until) == (b"5", frozenset(), math.inf)
 
 
 async def test_many_items_are_hidden_at_once(hand: Hand) -> None:
