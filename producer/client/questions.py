@@ -68,7 +68,7 @@ class Questions:
         """The first `n` places of a basket's list; an empty basket gets the popular list without a job."""
         spec = basket_spec(basket, record) if basket else None
         reading = await self._reading(basket, await self._results.read_basket(spec) if spec else None)
-        if spec and (reading.results[0] is None or reading.is_short(0, n)):
+        if spec and (reading.results[0] is None or self._results.short(reading, n, record)):
             reading = await self._reading(basket, await self._asking.basket(spec))
         [result], [(source, items, left_out)] = reading.results, await self._results.lists(reading, n, record)
         return BasketAnswer(

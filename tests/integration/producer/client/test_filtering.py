@@ -348,9 +348,14 @@ async def test_a_list_is_computed_again_when_what_was_hidden_is_shown(shop: Shop
     for call in (client.recommend, client.get):
         assert len((await call(user, LIST_LENGTH)).items) == 2
         await client.recommend(user, LIST_LENGTH, **shoes)
+    assert len((await client.recommend_for(ITEMS[:1], LIST_LENGTH)).items) <= 2
     await catalogue.unhide(sorted(shop.hidden))
     assert len((await client.get(user, LIST_LENGTH)).items) == 2
     shop.hidden = set()
+    basket = shop.expected(PlainUser({ITEMS[0]: (1.0, 0)}, {ITEMS[0]}), Filter(), LIST_LENGTH)
+    found = (await client.recommend_for(ITEMS[:1], LIST_LENGTH)).items
+    assert [entry.item for entry in found] == [place.item for place in basket.items]
+    assert len(found) > 2
     choices: list[tuple[dict[str, Any], Filter]] = [({}, Filter()), (shoes, Filter(("shoes",)))]
     for choice, wanted in choices:
         best = shop.expected(shop.users[user], wanted, LIST_LENGTH)

@@ -239,7 +239,7 @@ async def test_an_unreadable_record_is_quarantined(hand: Hand, world: World) -> 
 async def test_a_list_is_short_if_a_job_would_find_more(
     hand: Hand, world: World, at_run: tuple[str, ...], noted: str | UnsetType
 ) -> None:
-    """It lacks what was hidden when it was computed, which its mask or the record's names, and now something else is."""
+    """It lacks what was hidden when it was computed, which its mask or the record's names; now another item is."""
     await hand.adopt(world)
     results, now = hand.runtime.results, frozenset({"sold out"})
     record = replace(await hand.runtime.record(str(await results.generations.current())), mask=mask_of(at_run) or UNSET)
