@@ -15,6 +15,8 @@ Nonpositive: TypeAlias = Literal["drop", "subtract", "bad"]
 """What becomes of rows with a weight of zero or below: left out, summed, or bad."""
 
 DEFAULT: Final = "default"
+# An item was shown to a user. It is no interaction: it counts in no list, and is only for rotation.
+IMPRESSION: Final = "impression"
 MAX_NAME_BYTES: Final = 64
 SHOWN_CHARACTERS: Final = 40
 
@@ -103,6 +105,8 @@ def parse_event_types(text: str) -> EventTypes:
 def _event_type(name: str, fields: Any) -> EventType:
     check_name(name)
     shown = _shown(name)
+    if name == IMPRESSION:
+        raise ValueError(f"the name {shown} is reserved: it says that an item was shown, which counts in no list")
     if not isinstance(fields, dict):
         raise ValueError(f'the event type {shown} is not a table, as in {{ weight = 3, role = "history" }}')
     if unknown := sorted(fields.keys() - set(EventType.__struct_fields__)):

@@ -11,6 +11,7 @@ from reckoner.producer.cli.arguments import AsJson, open_file, open_input
 from reckoner.producer.cli.edge import connect_blocking, identifier, require_utf8, run_connected
 from reckoner.producer.cli.output import Bar, print_json, print_line, print_result, progress_bar, say
 from reckoner.producer.cli.times import read_time
+from reckoner.shared.event_types import IMPRESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +110,10 @@ def _record_one(event: "Event", as_json: bool) -> None:
         )
 
     answer = run_connected(ask)
+    is_impression = event.type == IMPRESSION
+    follows = "It counts only for rotation." if is_impression else f"The next list of user {event.user} follows it."
     sentences = {
-        "recorded": f"Recorded. The next list of user {event.user} follows it.",
+        "recorded": f"Recorded. {follows}",
         "seen": f"An event with the id {event.id} was recorded before. Nothing has changed.",
         "later": f"Recorded. It counts from the next import on, since user {event.user} has so many events.",
     }

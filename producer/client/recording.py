@@ -3,19 +3,19 @@
 import asyncio
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 
 from reckoner.producer.client.answers import RecentEvent
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError
-from reckoner.shared.event_types import EventTypes
+from reckoner.shared.event_types import IMPRESSION, EventTypes
 from reckoner.shared.ids import require_id, shown
-from reckoner.shared.redis.scripts.constants import MOST_RECENT
+from reckoner.shared.redis.scripts.constants import MOST_RECENT, SLICE
 from reckoner.shared.serving.events import BEGINNING, MovedError, UserEvent, parse_mark, slices
 from reckoner.shared.wire.shapes import MAX_WEIGHT
 from reckoner.shared.wire.shapes import Event as StoredEvent
@@ -32,6 +32,9 @@ SLICES_AT_ONCE = 10
 MAX_MOVES = 10
 # The end of the year 9999: milliseconds in place of seconds are beyond it.
 LAST_S = 253_402_300_799
+
+
+T = TypeVar("T")
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -60,8 +63,6 @@ class Recorded(msgspec.Struct, frozen=True):
     """Whether it was refused only because Redis holds too many events: record it again after the next import."""
 
 
-# An item was shown to a user. It is no interaction: it counts in no list, and is only for rotation.
-IMPRESSION = "impression"
 RECORDED = Recorded("recorded")
 
 
@@ -113,8 +114,13 @@ class Recording:
         items = dict[str, list[str]]()
         for user, item in shown:
             items.setdefault(user, []).append(item)
-        for user, some in items.items():
-            await self._impressions.note(user, some)
+        calls = (
+            self._impressions.note(user, some[start : start + SLICE])
+            for user, some in items.items()
+            for start in range(0, len(some), SLICE)
+        )
+        while some_calls := list(islice(calls, SLICES_AT_ONCE)):
+            await _at_once(some_calls)
 
     async def _record(self, events: Sequence[UserEvent]) -> "list[Outcome]":
         """Record events in slices."""
@@ -126,12 +132,7 @@ class Recording:
 
     async def _record_slices(self, events: Sequence[UserEvent], some: Sequence[Sequence[int]]) -> "dict[int, Outcome]":
         """Send slices one after the other without waiting for each answer; returns the outcomes by event."""
-        calls = [asyncio.ensure_future(self._record_slice([events[number] for number in numbers])) for numbers in some]
-        try:
-            answers = await asyncio.gather(*calls)
-        finally:
-            # If one fails, the others' answers are awaited or cancelled with this call.
-            await cancel_and_wait(*calls)
+        answers = await _at_once([self._record_slice([events[number] for number in numbers]) for numbers in some])
         return {
             number: outcome
             for numbers, answer in zip(some, answers, strict=True)
@@ -170,10 +171,16 @@ class Recording:
             if event.id not in ("", None):
                 require_id("event", event.id)
             if event.type == IMPRESSION:
-                return _Shown(event.user, event.item)
+                return self._impression(event)
             return UserEvent(event.user, self._stored(event), event.id)
         except UsageError as error:
             return Recorded("refused", str(error))
+
+    def _impression(self, event: Event) -> _Shown:
+        given = {"weight": event.weight is not None, "time": event.time is not None, "id": event.id not in ("", None)}
+        if wrong := [name for name, is_given in given.items() if is_given]:
+            raise UsageError(f"An impression counts once and now: it has no {wrong[0]}.")
+        return _Shown(event.user, event.item)
 
     def _stored(self, event: Event) -> StoredEvent:
         kind = self._types.find(event.type) if isinstance(event.type, str) else None
@@ -197,6 +204,16 @@ class Recording:
         meant = f" Do you mean {near}?" if near else ""
         known = ", ".join(sorted(self._types.by_name))
         return f"The event type {shown(name)} is none of {known}.{meant} See the setting event_types."
+
+
+async def _at_once(calls: "Sequence[Coroutine[Any, Any, T]]") -> list[T]:
+    """The answers of calls that are sent without waiting for each."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # If one fails, the others' answers are awaited or cancelled with this call.
+        await cancel_and_wait(*tasks)
 
 
 def _milliseconds(time: datetime | float | None) -> int | None:

@@ -39,6 +39,8 @@ BLOCKS_PER_THREAD, LEAST_WINDOW = 3, 8
 # A worker counts if its last heartbeat is at most this old. Workers beat once a second.
 BEAT_WITHIN_MS = 3_000
 
+# The most items of which impressions of one user are kept.
+MOST_SHOWN = 1000
 # The most events of one user that count before the next import.
 MOST_RECENT = 1000
 EVENT_ID_TTL_S = 86_400

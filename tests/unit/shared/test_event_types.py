@@ -92,6 +92,10 @@ EXPECTED = 'expected JSON, as in {"purchase": {"weight": 3, "role": "history"}}'
             "the event type 'like' has the field 'wieght', which is none of weight, role, nonpositive",
         ),
         ('{"like": 3}', "the event type 'like' is not a table, as in { weight = 3, role = \"history\" }"),
+        (
+            '{"impression": {}}',
+            "the name 'impression' is reserved: it says that an item was shown, which counts in no list",
+        ),
         ('{"": {}}', "an event type needs a name, but one is empty"),
         (f'{{"{"é" * 33}": {{}}}}', f"the event type '{'é' * 33}' has a name over 64 bytes"),
         (f'{{"{"a" * 99}": {{}}}}', f"the event type '{'a' * 40}…' has a name over 64 bytes"),

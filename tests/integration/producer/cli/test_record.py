@@ -34,6 +34,11 @@ async def test_an_event_is_recorded_by_hand(commands: CommandLine, reckoner: Ope
     """With its type, weight and time; a repeated id changes nothing."""
     said = commands.call("record", "ü 1", "i:1")
     assert (said.code, said.out, said.err) == (0, "Recorded. The next list of user ü 1 follows it.\n", "")
+    said = commands.call("record", "ü 1", "i:1", "--type", "impression")
+    assert (said.code, said.out, said.err) == (0, "Recorded. It counts only for rotation.\n", "")
+    said = commands.call("record", "ü 1", "i:1", "--type", "impression", "--id", "k")
+    assert (said.code, said.out) == (2, "")
+    assert "An impression counts once and now: it has no id." in said.err
     options = ("--type", "view", "--weight", "2.5", "--time", "2026-01-02T03:04+01:00", "--id", "e1", "--json")
     answers = [commands.call("record", "ü 1", "i:2", *options).objects for _ in range(2)]
     assert answers == [[{"user": "ü 1", "item": "i:2", "status": status}] for status in ("recorded", "seen")]

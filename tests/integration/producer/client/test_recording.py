@@ -201,6 +201,18 @@ async def test_what_was_shown_goes_down_if_lists_rotate(
     assert await shown(reckoner, "Ada") == first
 
 
+async def test_an_impression_counts_once_and_now(reckoner: OpenReckoner) -> None:
+    """What else it is given is refused, not dropped; those of many users are recorded together."""
+    rows = [Event("Ada", "i", "impression", **field) for field in ({"weight": 2.0}, {"time": 5.0}, {"id": "k"})]
+    answers = await reckoner.record_many(
+        [*rows, *(Event(f"user {number % 30}", "i", "impression") for number in range(90))]
+    )
+    wanted = [f"An impression counts once and now: it has no {field}." for field in ("weight", "time", "id")]
+    assert [answer.reason for answer in answers] == wanted + [""] * 90
+    fields = await ask(reckoner.redis, "HGETALL", reckoner.keys.shown("user 29"))
+    assert fields[b"i"].split()[1] == b"3"
+
+
 async def test_a_flip_between_two_reads_of_the_pointer_loses_no_event(
     reckoner: OpenReckoner, generation: Generation, hand: Hand, world: Any
 ) -> None:

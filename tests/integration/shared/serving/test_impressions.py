@@ -3,6 +3,7 @@
 import pytest
 
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts.constants import MOST_SHOWN, SLICE
 from reckoner.shared.serving.impressions import Impressions, Rotation
 from reckoner.shared.serving.results import Reading
 from reckoner.shared.wire.shapes import Result, ScoredItem
@@ -59,6 +60,26 @@ async def test_impressions_are_forgotten(hand: Hand, impressions: Impressions) -
     assert await impressions.counts(["u"]) == [{"a": 0.5}]
     await ask(hand.redis, "SET", key, "planted")
     assert await impressions.counts(["u"]) == [{}]
+
+
+async def test_the_notes_of_a_user_are_bounded(hand: Hand, impressions: Impressions) -> None:
+    """Beyond the bound, what counts no more is dropped, and then the oldest; of the same age what was shown less."""
+    key = hand.runtime.keys.shown("u")
+    await impressions.note("u", [f"old {number}" for number in range(10)])
+    await age(hand, "u", 20)
+    await impressions.note("u", ["a", "a", *(f"b {number:03}" for number in range(SLICE - 2))])
+    await age(hand, "u", 1)
+    await impressions.note("u", [f"c {number:03}" for number in range(MOST_SHOWN - SLICE - 10)])
+    assert await ask(hand.redis, "HLEN", key) == MOST_SHOWN - 1
+    await impressions.note("u", ["c 000", "d", "e"])
+    kept = (await impressions.counts(["u"]))[0]
+    assert len(kept) == MOST_SHOWN * 3 // 4
+    assert {"a", "b 000", "c 000", "c 489", "d", "e"} <= kept.keys()
+    assert not any(item.startswith("old") for item in kept)
+    assert "b 497" not in kept
+    await age(hand, "u", 19)
+    await impressions.note("u", [f"f {number:03}" for number in range(MOST_SHOWN // 4 + 1)])
+    assert {item[0] for item in (await impressions.counts(["u"]))[0]} == {"c", "d", "e", "f"}
 
 
 def test_buckets_of_users_begin_at_moments_of_their_own() -> None:
