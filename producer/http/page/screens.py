@@ -36,7 +36,8 @@ SAFE: Final[Mapping[str, str]] = {
 NOTICE = "reckoner-notice"
 # A stream ends after this time, and the browser opens another one.
 STREAM_S = 300.0
-MOST_STREAMS = 100
+# One takes up to a hundredth of a core.
+MOST_STREAMS = 30
 # Within this time, a stream notices that the server stops.
 TICK_S = 0.5
 NAVIGATION = (

@@ -62,8 +62,12 @@ function stopAsking() {
   asking = 0;
 }
 
+let stream = null;
+
 function listen() {
-  const stream = new EventSource(location.href);
+  if (document.hidden) return;
+  stream?.close();
+  stream = new EventSource(location.href);
   stream.addEventListener("page", (event) => {
     stopAsking();
     tell("");
@@ -73,11 +77,18 @@ function listen() {
   stream.onerror = () => {
     askAgain();
     // The browser has given up: ask for a stream again now and then.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 30000);
+    if (stream?.readyState === EventSource.CLOSED) setTimeout(listen, 30000);
   };
 }
 
 if (everyS > 0) {
-  if ("EventSource" in window) listen();
-  else askAgain();
+  if ("EventSource" in window) {
+    listen();
+    // A page that nobody looks at costs the server nothing.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) return listen();
+      stream?.close();
+      stopAsking();
+    });
+  } else askAgain();
 }
