@@ -56,10 +56,7 @@ def get(
             for start in range(0, len(wanted), USERS_AT_ONCE):
                 some = wanted[start : start + USERS_AT_ONCE]
                 async with time_limit(timeout):
-                    if passing is None:
-                        answers = await reckoner.results.answer(some, places, record)
-                    else:
-                        answers = await reckoner.filtering.read(some, places, passing, record)
+                    answers = await reckoner.cached(some, places, record, passing)
                 print_answers(answers, as_json, filtered=passing is not None)
                 is_empty |= not all(answer.items for answer in answers)
             await say_unknown_tags(reckoner, record.snapshot, passing, is_empty)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from reckoner.producer.client.answers import BasketAnswer
     from reckoner.producer.client.asking import Asking
     from reckoner.producer.client.caching import CachingResults
-    from reckoner.producer.client.filtering import Filtering
     from reckoner.shared.flows.flow_state import Flow
     from reckoner.shared.flows.flows import Flows
     from reckoner.shared.flows.runs import Runs
@@ -86,11 +85,6 @@ class OpenReckoner(Reckoner):
         return self._client.asking
 
     @property
-    def filtering(self) -> "Filtering":
-        """The requests with a filter."""
-        return self._client.filtering
-
-    @property
     def runs(self) -> "Runs":
         """The runs."""
         return self._client.runs
@@ -118,6 +112,13 @@ class OpenReckoner(Reckoner):
             UsageError: `n` is below 1 or above the length of the lists, or the generation's id is invalid.
         """
         return await self._reach(n, generation)
+
+    @translates_redis_errors
+    async def cached(
+        self, users: "Sequence[str]", n: int, record: "Record", wanted: "Filter | None" = None
+    ) -> "list[Answer]":
+        """Like `get_many`, but in the generation of `record`."""
+        return await self._cached(users, n, record=record, wanted=wanted)
 
     @translates_redis_errors
     async def computed(

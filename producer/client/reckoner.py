@@ -627,10 +627,19 @@ class Reckoner:
         wanted = filter_if_any(
             only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
         )
+        return await self._cached(users, n, wanted=wanted)
+
+    async def _cached(
+        self, users: Sequence[str], n: int | None, *, record: Record | None = None, wanted: Filter | None = None
+    ) -> list[Answer]:
+        """The cached lists in the generation of `record`, or the current one; see `get_many`."""
         if wanted is not None:
-            return await self._client.filtering.read(users, n, wanted)
+            return await self._client.filtering.read(users, n, wanted, record)
         results = self._client.results
-        record, found = await results.read_current(users, self._to_read(n))
+        if record is None:
+            record, found = await results.read_current(users, self._to_read(n))
+        else:
+            found = await results.read_shown(record.generation, users, self._to_read(n))
         if self._client.rotates:
             found = await self._rotated(users, found)
         return await results.complete(users, found, places_wanted(n, record), record)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from subprocess import Popen
@@ -14,6 +15,7 @@ from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.flows.flow_state import DamagedFlowError
 from reckoner.shared.flows.run_state import Manifest
 from reckoner.shared.redis.scripts import ask
+from reckoner.shared.serving.impressions import Rotation
 from reckoner.shared.wire.shapes import (
     RESULT,
     BasketSpec,
@@ -120,6 +122,17 @@ def test_users_are_read_from_files_and_standard_input(commands: CommandLine, gen
     ended = commands.call("get", "2", "-", "--users-file", str(file), "--json", "-n", "1", given=many)
     users = [answer["user"] for answer in ended.objects]
     assert users == ["2", *(f"user {i}" for i in range(1100)), EVIL.replace("\n", " "), "1"]
+
+
+async def test_get_rotates_as_the_setting_says(commands: CommandLine, generation: str, reckoner: OpenReckoner) -> None:
+    """As applications do that pass it; of a generation that is asked for too."""
+    now = (time.time() * 1000 + Rotation().offset_ms("1")) // (Rotation().bucket_s * 1000)
+    await ask(reckoner.redis, "HSET", reckoner.keys.shown("1"), ITEMS[0], f"{now - 1:.0f} 0 1000")
+    for arguments in ((), ("--generation", generation)):
+        for rotation, first in (("0", ITEMS[0]), ("0.9", ITEMS[1])):
+            environ = {"RECKONER_ROTATION": rotation}
+            [answer] = commands.call("get", "1", "-n", "5", *arguments, "--json", environ=environ).objects
+            assert (answer["items"][0]["item"], len(answer["items"])) == (first, 5)
 
 
 def test_enqueue_prints_jobs_and_cached_lists(commands: CommandLine, generation: str) -> None:

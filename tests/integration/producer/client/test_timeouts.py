@@ -81,7 +81,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "wait": (["job"],),
 }
 # They close, or are for whoever has made another call's limit their own.
-UNLIMITED = {"aclose", "computed", "recommended_for"}
+UNLIMITED = {"aclose", "cached", "computed", "recommended_for"}
 CALLS: dict[str, Callable[..., Any]] = {
     path + name: call
     for path, of in (("", OpenReckoner), ("catalogue.", Catalogue), ("operator.", Operator))
