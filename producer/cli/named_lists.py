@@ -8,7 +8,8 @@ import typer
 from reckoner.producer.cli.arguments import AsJson, Places
 from reckoner.producer.cli.edge import require_utf8, run_connected
 from reckoner.producer.cli.lists import as_object, print_places
-from reckoner.producer.cli.output import print_json, print_result
+from reckoner.producer.cli.output import print_json, print_line, print_result
+from reckoner.producer.formats import format_count
 
 if TYPE_CHECKING:
     from reckoner.producer.client.answers import NamedList
@@ -44,6 +45,8 @@ def lists(
         print_json(as_object(answer))
     else:
         print_places(answer.items)
+        if answer.left_out:
+            print_line(f"Left out because hidden: {format_count(answer.left_out, 'place')}.")
 
 
 async def _names(reckoner: "OpenReckoner") -> Sequence[str]:

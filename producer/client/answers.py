@@ -53,6 +53,8 @@ class NamedList:
     source: Source
     generation: str
     items: list[Entry]
+    left_out: int = 0
+    """The number of places that were left out to find these: their items are hidden."""
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,9 @@ class OpenReckoner(Reckoner):
 
     @translates_redis_errors
     async def cached(
-        self, users: "Sequence[str]", n: int, record: "Record", wanted: "Filter | None" = None
+        self, users: "Sequence[str]", n: int, record: "Record | None", wanted: "Filter | None" = None
     ) -> "list[Answer]":
-        """Like `get_many`, but in the generation of `record`."""
+        """Like `get_many`, but in the generation of `record`, or the current one."""
         return await self._cached(users, n, record=record, wanted=wanted)
 
     @translates_redis_errors

@@ -456,10 +456,11 @@ class Reckoner:
         """
         require_id("list", name)
         record, n = await self._reach(n)
-        items = await self._client.results.named(name, n, record)
-        if items is None:
+        found = await self._client.results.named(name, n, record)
+        if found is None:
             raise ListUnknownError
-        return NamedList(name, record.generation, items)
+        source, items, left_out = found
+        return NamedList(source, record.generation, items, left_out)
 
     @translates_redis_errors
     async def list_names(self, *, timeout: float | None = ASK_S) -> Sequence[str]:
@@ -623,7 +624,6 @@ class Reckoner:
                 filter is: it has up to 100 tags and 1,000 items.
             WaitTimeoutError: Redis did not answer in time.
         """
-        require_ids("user", users)
         wanted = filter_if_any(
             only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity
         )
@@ -633,6 +633,7 @@ class Reckoner:
         self, users: Sequence[str], n: int | None, *, record: Record | None = None, wanted: Filter | None = None
     ) -> list[Answer]:
         """The cached lists in the generation of `record`, or the current one; see `get_many`."""
+        require_ids("user", users)
         if wanted is not None:
             return await self._client.filtering.read(users, n, wanted, record)
         results = self._client.results

@@ -328,7 +328,7 @@ class Results:
         found = {name: items for name, items in lists.items() if items}
         return list((found | {POPULAR: found.get(POPULAR, record.popular)}).items())
 
-    async def named(self, name: str, n: int, record: Record) -> list[Entry] | None:
+    async def named(self, name: str, n: int, record: Record) -> Shown | None:
         """The first `n` places of a named list that are not hidden, with titles; None if there is no such list."""
         [items] = await self.named_lists.read(record.snapshot, [name])
         if items is None:
@@ -336,9 +336,9 @@ class Results:
         if items is None:
             return None
         hidden = (await self.hidden.current()).items
-        shown = [item for item in items if item not in hidden][:n]
-        titles = await self.titles(record.snapshot, shown)
-        return [Entry(item, None, None, titles.get(item), None) for item in shown]
+        shown = [item for item in items if item not in hidden]
+        titles = dict.fromkeys(shown[:n]) | await self.titles(record.snapshot, shown[:n])
+        return name, _same_for_all(shown[:n], titles), left_out(items, shown, n)
 
     def kept_titles(self, snapshot: str) -> Mapping[str, str | None]:
         """Titles of a snapshot that need not be read: none here."""
@@ -364,7 +364,7 @@ def _visible(places: list[ScoredItem], left: Collection[str], hidden: Collection
     return [place for place in places if place.item not in left and place.item not in hidden]
 
 
-def left_out(places: Sequence[ScoredItem], shown: Sequence[ScoredItem], n: int) -> int:
+def left_out(places: Sequence[ScoredItem | str], shown: Sequence[ScoredItem | str], n: int) -> int:
     """How many of the places were left out to find the first `n` of those that may be shown."""
     return len(places) - len(shown) if len(shown) < n else places.index(shown[n - 1]) + 1 - n
 

@@ -113,6 +113,20 @@ async def test_the_command_prints_names_and_lists(commands: CommandLine, live: G
     assert "There is no such list: `reckoner lists` has the names." in ended.err
 
 
+async def test_a_list_says_what_is_hidden_of_it(
+    commands: CommandLine, reckoner: OpenReckoner, live: Generation
+) -> None:
+    """Up to its last place, and all of it if it comes back short."""
+    await reckoner.catalogue.hide(SHOES[1:])
+    assert (await reckoner.named_list("trending:shoes", 1)).left_out == 0
+    found = await reckoner.named_list("trending:shoes", 2)
+    assert ([entry.item for entry in found.items], found.left_out) == (SHOES[:1], 2)
+    await reckoner.catalogue.hide(ITEMS[:2])
+    assert (await reckoner.named_list("popular", 2)).left_out == 2
+    assert commands.call("lists", "popular", "--json", "-n", "2").objects[0]["left_out"] == 2
+    assert commands.call("lists", "trending:shoes").out.endswith("\nLeft out because hidden: 2 places.\n")
+
+
 async def test_commands_fall_back_as_the_setting_says(commands: CommandLine, live: Generation) -> None:
     """And name the list."""
     chain = {"RECKONER_FALLBACK": "trending:shoes"}

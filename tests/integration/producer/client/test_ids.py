@@ -33,6 +33,7 @@ CALLS: dict[str, Call] = {
     "enqueue_many": lambda reckoner, text: reckoner.enqueue_many(["Ada", text]),
     "recommend": lambda reckoner, text: reckoner.recommend(text),
     "recommend_many": lambda reckoner, text: reckoner.recommend_many(["Ada", text]),
+    "cached": lambda reckoner, text: reckoner.cached(["Ada", text], 5, None),
     "computed": lambda reckoner, text: reckoner.computed(["Ada", text]),
     "recommend_for": lambda reckoner, text: reckoner.recommend_for(["a", text]),
     "recommended_for": lambda reckoner, text: reckoner.recommended_for(["a", text]),
