@@ -82,14 +82,25 @@ def _event(line: bytes) -> Event | str:
         fields = msgspec.json.decode(line, type=_Fields)
     except msgspec.ValidationError as error:
         return _reason(str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
+        return "The line is not UTF-8 text."
+    except (msgspec.DecodeError, RecursionError) as error:
+        if "surrogate" in str(error):
+            return "The line has a lone surrogate, which is not UTF-8 text."
         return f"The line is not a JSON object, as in {EXAMPLE}."
     try:
         time = _time(fields.time)
     except (ValueError, OverflowError):
         return f"The time {shown(fields.time)} is neither ISO 8601 nor a number since 1970."
     event_id = "" if fields.id is None else str(fields.id)
-    return Event(str(fields.user), str(fields.item), fields.type or "interaction", fields.weight, time, event_id)
+    return Event(
+        str(fields.user),
+        str(fields.item),
+        "interaction" if fields.type is None else fields.type,
+        fields.weight,
+        time,
+        event_id,
+    )
 
 
 def _reason(error: str) -> str:

@@ -91,7 +91,7 @@ class Recording:
         self._most_queued = most_queued
 
     async def record(self, events: Iterable[Event]) -> list[Recorded]:
-        """Record events in their order; returns what became of each.
+        """Record events, each user's in their order; returns what became of each.
 
         Raises:
             UsageError: `events` is one event, or no list.
@@ -123,7 +123,17 @@ class Recording:
             await _at_once(some_calls)
 
     async def _record(self, events: Sequence[UserEvent]) -> "list[Outcome]":
-        """Record events in slices."""
+        """Record events, of those with the same id the first one, whoever's they are."""
+        firsts = dict[str, int]()
+        once = [at for at, event in enumerate(events) if not event.id or firsts.setdefault(event.id, at) == at]
+        if len(once) == len(events):
+            return await self._record_sliced(events)
+        outcomes = dict(zip(once, await self._record_sliced([events[at] for at in once]), strict=True))
+        first_of = ((at, outcomes[firsts[event.id]] if event.id else "recorded") for at, event in enumerate(events))
+        return [outcomes.get(at) or ("full" if first == "full" else "seen") for at, first in first_of]
+
+    async def _record_sliced(self, events: Sequence[UserEvent]) -> "list[Outcome]":
+        """Record events in slices: users one after the other."""
         outcomes: dict[int, Outcome] = {}
         rest = slices(events)
         while some := list(islice(rest, SLICES_AT_ONCE)):

@@ -101,6 +101,16 @@ async def test_each_event_is_answered(reckoner: OpenReckoner, generation: Genera
         await reckoner.record("Ada", ITEMS[0], type="carts")
 
 
+async def test_of_a_repeated_id_the_first_event_is_recorded(reckoner: OpenReckoner) -> None:
+    """Whoever's it is, also if it finds no room; a refused one does not count."""
+    rows = [Event("zz", "i", "none", id="a"), Event("zz", "i", id="a"), Event("aa", "i"), Event("aa", "i", id="a")]
+    assert [answer.status for answer in await reckoner.record_many(rows)] == ["refused", "recorded", "recorded", "seen"]
+    assert [len(await stored(reckoner, user)) for user in ("aa", "zz")] == [1, 1]
+    await reckoner.record_many([Event("Ada", "i")] * 18)
+    answers = await reckoner.record_many([Event("zz", "i", id="b"), Event("aa", "i", id="b"), Event("aa", "i", id="a")])
+    assert [(answer.status, answer.is_full) for answer in answers] == [("refused", True)] * 2 + [("seen", False)]
+
+
 async def test_a_number_beyond_all_bounds_is_refused_alone(reckoner: OpenReckoner) -> None:
     """Also one that no float holds, or that Python does not print; and what is no event at all."""
     reasons: dict[Any, str] = {

@@ -19,12 +19,15 @@ def test_every_field_is_read() -> None:
     text = (
         '{"user":"ü","item":"i","type":"view","weight":2,"time":"2026-12-24T18:00+01:00","id":"e"}\n'
         '{"user":42,"item":7,"type":null,"weight":null,"time":null,"id":null}\n'
-        '{"time":1700000000000,"item":"i","user":"u","id":5}'
+        '{"time":1700000000000,"item":"i","user":"u","id":5}\n'
+        '{"user":"u","item":"i","type":""}'
     )
     assert lines(text.encode()) == [
         Line(1, Event("ü", "i", "view", 2.0, datetime(2026, 12, 24, 17, tzinfo=UTC), "e")),
         Line(2, Event("42", "7")),
         Line(3, Event("u", "i", "interaction", None, 1_700_000_000, "5")),
+        # Not the default: it is refused like --type "".
+        Line(4, Event("u", "i", "")),
     ]
 
 
@@ -48,7 +51,9 @@ def test_marks_of_other_systems_are_no_part_of_a_line() -> None:
         (b"u,i", 'The line is not a JSON object, as in {"user": "42", "item": "550"}.'),
         (b"[1]", 'The line is not a JSON object, as in {"user": "42", "item": "550"}.'),
         (b"[" * 60_000, 'The line is not a JSON object, as in {"user": "42", "item": "550"}.'),
-        (b'{"user":"\xff","item":"i"}', 'The line is not a JSON object, as in {"user": "42", "item": "550"}.'),
+        (b'{"user":"\xff","item":"i"}', "The line is not UTF-8 text."),
+        (b'{"user":"\\ud800","item":"i"}', "The line has a lone surrogate, which is not UTF-8 text."),
+        (b'{"user":"u","item":"\\udc00i"}', "The line has a lone surrogate, which is not UTF-8 text."),
         (b"x" * (MAX_LINE_BYTES + 1), "The line is over 65,536 bytes."),
         (b"x" * (3 * READ_BYTES), "The line is over 65,536 bytes."),
     ],
