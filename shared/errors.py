@@ -221,7 +221,7 @@ class EventsFullError(ReckonerError):
 
 
 class HistoryTooLongError(ReckonerError):
-    """A user would have too many events since the last import."""
+    """A user would have too many events since the last import, or hide too many items."""
 
 
 class ItemUnknownError(ReckonerError):

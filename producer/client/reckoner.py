@@ -34,7 +34,7 @@ from reckoner.producer.client.catalogue import Catalogue
 from reckoner.producer.client.connection import Client
 from reckoner.producer.client.operator import Operator
 from reckoner.producer.client.questions import as_basket, basket_spec, require_places
-from reckoner.producer.client.recording import Event, Recorded, move_history, recent_events
+from reckoner.producer.client.recording import Event, Recorded, hide_for, move_history, recent_events
 from reckoner.producer.client.waiting import retry_while_away
 from reckoner.shared.defaults import MAX_EVENTS, MAX_QUEUED
 from reckoner.shared.errors import (
@@ -527,6 +527,7 @@ class Reckoner:
         The next read leaves them out, and lists are computed without them until `unhide`.
 
         Raises:
+            HistoryTooLongError: the user would hide over 1,000 items; nothing was changed.
             UsageError: an id is invalid (`require_id`), or there are too many items.
         """
         return await self._hide(user, items)
@@ -540,7 +541,7 @@ class Reckoner:
         require_id("user", user)
         require_ids("item", items)
         require_number("The number of items", len(items), MAX_ITEMS)
-        return await self._client.events.hide(user, items, show=show)
+        return await hide_for(self._client.events, user, items, show=show)
 
     @translates_redis_errors
     async def hidden_for(self, user: str, *, timeout: float | None = ASK_S) -> list[str]:

@@ -15,7 +15,7 @@ from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError
 from reckoner.shared.event_types import IMPRESSION, EventTypes
 from reckoner.shared.ids import require_id, shown
-from reckoner.shared.redis.scripts.constants import MOST_RECENT, SLICE
+from reckoner.shared.redis.scripts.constants import MOST_HIDES, MOST_RECENT, SLICE
 from reckoner.shared.serving.events import BEGINNING, MovedError, UserEvent, parse_mark, slices
 from reckoner.shared.wire.shapes import MAX_WEIGHT
 from reckoner.shared.wire.shapes import Event as StoredEvent
@@ -170,6 +170,8 @@ class Recording:
                 "`reckoner import --events`, or raise RECKONER_MAX_EVENTS.",
                 is_full=True,
             )
+        if outcome == "ahead":
+            return Recorded("refused", "The event's time is more than a day after the time of Redis' clock.")
         return Recorded(outcome)
 
     def _checked(self, event: Event) -> "UserEvent | Recorded | _Shown":
@@ -268,12 +270,14 @@ async def move_history(events: "Events", visitor: str, user: str) -> int:
     """Move what a visitor did to a user; returns the number of events.
 
     Raises:
-        HistoryTooLongError: the user would have, or the visitor has, too many events.
+        HistoryTooLongError: the user would have, or the visitor has, too many events; or the user would hide too much.
         UsageError: both are the same.
     """
     if visitor == user:
         raise UsageError("The visitor and the user are the same.")
     moved = await events.move(visitor, user)
+    if moved == -3:
+        raise HistoryTooLongError(f"The user would hide over {MOST_HIDES:,} items. Nothing was moved.")
     if moved < 0:
         who = "user would have" if moved == -1 else "visitor has"
         raise HistoryTooLongError(
@@ -281,6 +285,20 @@ async def move_history(events: "Events", visitor: str, user: str) -> int:
             "Import them with `reckoner import --events` first."
         )
     return moved
+
+
+async def hide_for(events: "Events", user: str, items: Sequence[str], *, show: bool) -> int:
+    """Hide items from a user, or show them again; returns how many have changed.
+
+    Raises:
+        HistoryTooLongError: the user would hide too many.
+    """
+    changed = await events.hide(user, items, show=show)
+    if changed < 0:
+        raise HistoryTooLongError(
+            f"The user would hide over {MOST_HIDES:,} items. Nothing was changed. Show some again with `unhide`."
+        )
+    return changed
 
 
 def until_ms(until: datetime | float | None) -> int | None:

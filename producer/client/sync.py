@@ -367,6 +367,7 @@ class SyncReckoner:
         The next read leaves them out, and lists are computed without them until `unhide`.
 
         Raises:
+            HistoryTooLongError: the user would hide over 1,000 items; nothing was changed.
             UsageError: an id is invalid (`require_id`), or there are too many items.
         """
         return self._background.run(lambda client: client.hide(user, *items, timeout=timeout))

@@ -28,7 +28,7 @@ ENTRIES_AT_ONCE = 4_000
 # Entries of the stream: the id and the fields of each.
 Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]
 # What became of an event; see `record.lua`.
-Recorded = Literal["recorded", "seen", "full", "later"]
+Recorded = Literal["recorded", "seen", "full", "later", "ahead"]
 
 
 class UserEvent(NamedTuple):
@@ -136,7 +136,10 @@ class Events:
         return [answer.decode() for answer in answers]
 
     async def hide(self, user: str, items: Sequence[str], *, show: bool = False) -> int:
-        """Hide items from a user, or show them again; returns how many were not hidden, or not shown, before."""
+        """Hide items from a user, or show them again; returns how many were not hidden, or not shown, before.
+
+        It is -1, and nothing was changed, if the user would hide over `MOST_HIDES`.
+        """
         keys = self._keys
         names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale]
         names += [keys.recent(user), keys.left(user), keys.hides(user)]
@@ -152,7 +155,7 @@ class Events:
 
         Returns:
             The number of moved events. Nothing was moved if it is -1, since the user would have more than
-            `MOST_RECENT`, or -2, since the visitor has more.
+            `MOST_RECENT`, -2, since the visitor has more, or -3, since the user would hide over `MOST_HIDES` items.
         """
         keys = self._keys
         names = [keys.event_stream, keys.taken, keys.later, keys.recents, keys.recent_versions, keys.stale]

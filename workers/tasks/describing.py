@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reckoner.shared.serving.events import BEGINNING, parse_mark
 from reckoner.shared.store.catalogue import ALWAYS
 from reckoner.shared.store.snapshots import Snapshot
 from reckoner.workers.kernels.item_lists import count_since, first_of_tags, first_times, largest_tags, order_of
@@ -49,10 +50,11 @@ def named_lists(
 ) -> dict[str, list[str]]:
     """The lists by name, of `length` items at most: `popular`, `trending` and `latest`, and `popular:TAG` and so on.
 
-    Popular are the items with the most users; trending those with the most interactions in the `trending_days` before
-    the snapshot's newest time; latest those that are available since the latest time or, where none is given, whose
-    first interaction is the latest. Without times nothing is trending, and the latest are the items with an
-    availability. Ties go to the smaller index. `live` are all tags of items that were changed live.
+    Popular are the items with the most users; trending those with the most interactions since `trending_days` before
+    the snapshot's newest time; recorded events with a later time than that of the snapshot's mark do not make it.
+    Latest are those that are available since the latest time or, where none is given, whose first interaction is the
+    latest. Without times nothing is trending, and the latest are the items with an availability. Ties go to the smaller
+    index. `live` are all tags of items that were changed live.
 
     Only the `MAX_TAGS` tags with the most items have lists.
     """
@@ -102,7 +104,11 @@ def _trending(snapshot: Snapshot, days: int) -> NDArray[np.int64] | None:
     times = snapshot.user_times
     if times is None or len(times) == 0:
         return None
-    since = int(times.max()) - days * DAY_MS
+    newest = int(times.max())
+    if snapshot.source_ms is not None:
+        # An event has the newest time, but its time may be in the future.
+        newest = min(newest, max(snapshot.source_ms, parse_mark(snapshot.mark or str(BEGINNING)).ms))
+    since = newest - days * DAY_MS
     counts = count_since(since, snapshot.user_items, times, snapshot.n_items)
     return order_of(counts, counts > 0)
 

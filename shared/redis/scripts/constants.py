@@ -43,6 +43,10 @@ BEAT_WITHIN_MS = 3_000
 MOST_SHOWN = 1000
 # The most events of one user that count before the next import.
 MOST_RECENT = 1000
+# The most items that one user hides: each change writes all again that the user's lists leave out.
+MOST_HIDES = 1000
+# Events may be so much later than the server's clock: the clock of their source may be wrong.
+MOST_AHEAD_MS = 86_400_000
 EVENT_ID_TTL_S = 86_400
 # The least time between two jobs for one user's list that events make.
 DEBOUNCE_MS = 250

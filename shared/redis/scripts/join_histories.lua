@@ -2,7 +2,8 @@
 -- the items that the visitor hides. Events that an import has taken stay: they are the visitor's in its snapshot.
 -- KEYS  then recent, left and hides of the visitor, and of the user
 -- ARGV  visitor, user
--- Answers how many events were moved; -1 if the user would have over MOST_RECENT of them, and -2 if the visitor has more.
+-- Answers how many events were moved;
+--   -1 if the user would have over MOST_RECENT of them, -2 if the visitor has more, -3 if the user would hide over MOST_HIDES
 local stream, taken, later, recents, versions, stale, from, from_left, from_hides, to, to_left, to_hides = unpack(KEYS)
 local visitor, user = unpack(ARGV)
 
@@ -21,6 +22,7 @@ end
 local hidden, moved = redis.call('SCARD', from_hides), #entries - stay
 if is_after(redis.call('HGET', later, visitor) or '', mark) then return -2 end
 if moved == 0 and hidden == 0 then return 0 end
+if hidden > 0 and redis.call('SCARD', to_hides) + hidden > MOST_HIDES then return -3 end
 if redis.call('LLEN', to) + moved > MOST_RECENT then return -1 end
 redis.call('DEL', from_left) -- A removal comes first.
 if stay == 0 then

@@ -11,7 +11,7 @@ import pytest
 from reckoner import Event, EventRefusedError, HistoryTooLongError, Recorded, Rotation, UsageError, parse_event_types
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.redis.scripts import ask
-from reckoner.shared.redis.scripts.constants import MOST_RECENT
+from reckoner.shared.redis.scripts.constants import MOST_HIDES, MOST_RECENT
 from reckoner.shared.wire.shapes import EVENT
 from tests.patience import PATIENCE_S
 from tests.system import eventually
@@ -249,6 +249,41 @@ async def test_imported_events_stay_the_visitors(redis_url: str, prefix: str, ge
         assert await ask(reckoner.redis, "GET", reckoner.keys.left("a visitor")) == f'"{ITEMS[1]}",\n'.encode()
         assert await reckoner.hidden_for("Ada") == [ITEMS[5]]
         assert await ask(reckoner.redis, "XLEN", reckoner.keys.event_stream) == 4
+
+
+async def test_an_event_of_the_day_after_tomorrow_is_refused(
+    redis_url: str, prefix: str, generation: Generation, hand: Hand
+) -> None:
+    """By the server's clock, which may differ from the client's by up to a day."""
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
+        now_s, day_s = await hand.runtime.now_ms() / 1000, 86_400
+        times = [now_s + day_s - 3_600, now_s + day_s + 3_600, 0, 4e9]
+        outcomes = await reckoner.record_many([Event("Ada", ITEMS[1], time=at, id=f"{at}") for at in times])
+        assert [one.status for one in outcomes] == ["recorded", "refused", "recorded", "refused"]
+        assert outcomes[1].reason == "The event's time is more than a day after the time of Redis' clock."
+        with pytest.raises(EventRefusedError, match="more than a day after"):
+            await reckoner.record("Ada", ITEMS[1], time=4e9, id=f"{4e9}")
+        assert len(await stored(reckoner, "Ada")) == await ask(reckoner.redis, "XLEN", reckoner.keys.event_stream) == 2
+
+
+async def test_a_user_hides_a_thousand_items(redis_url: str, prefix: str, generation: Generation) -> None:
+    """More change nothing, also at a login; what is hidden already does not count."""
+    async with OpenReckoner(redis_url, prefix=prefix) as reckoner:
+        some = [f"item {number}" for number in range(MOST_HIDES)]
+        assert await reckoner.hide("Ada", *some) == MOST_HIDES
+        assert await reckoner.hide("Ada", *some[:3]) == 0
+        with pytest.raises(HistoryTooLongError, match="would hide over 1,000 items"):
+            await reckoner.hide("Ada", some[0], "one more")
+        await reckoner.hide("a visitor", "one more")
+        with pytest.raises(HistoryTooLongError, match="would hide over 1,000 items"):
+            await reckoner.merge("a visitor", "Ada")
+        assert (await reckoner.hidden_for("Ada"), await reckoner.hidden_for("a visitor")) == (
+            sorted(some),
+            ["one more"],
+        )
+        assert await reckoner.unhide("Ada", some[5]) == 1
+        assert await reckoner.merge("a visitor", "Ada") == 0
+        assert len(await reckoner.hidden_for("Ada")) == MOST_HIDES
 
 
 async def test_a_visitor_with_too_many_events_keeps_them(redis_url: str, prefix: str, generation: Generation) -> None:

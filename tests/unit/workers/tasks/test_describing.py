@@ -110,6 +110,29 @@ def test_without_times_the_latest_are_those_with_an_availability(tmp_path: Path)
     assert lists == {"popular": ITEMS[:5]}
 
 
+@pytest.mark.parametrize(
+    ("source_ms", "mark", "trending"),
+    [
+        (None, "", ["01"]),
+        (20 * DAY_MS, "", ["00", "01"]),
+        (0, f"{20 * DAY_MS}-0", ["00", "01"]),
+        (20 * DAY_MS, f"{99 * DAY_MS}-0", ["01"]),
+    ],
+)
+def test_an_event_of_the_future_is_not_the_newest(
+    tmp_path: Path, source_ms: int | None, mark: str, trending: list[str]
+) -> None:
+    """The newest time is that of a row of a source, or at most that of the last event's recording."""
+    had = {(0, 0): 18 * DAY_MS, (1, 0): 19 * DAY_MS, (0, 1): 99 * DAY_MS}
+    users, items = (np.array([pair[axis] for pair in sorted(had)]) for axis in (0, 1))
+    times = np.array([had[pair] for pair in sorted(had)])
+    write_snapshot(
+        tmp_path, user_ids=["a", "b"], item_ids=ITEMS[:2], users=users, items=items, times=times, mark=mark,
+        source_ms=source_ms,
+    )  # fmt: skip
+    assert named_lists(open_snapshot(tmp_path), {}, 5, 7)["trending"] == trending
+
+
 def test_items_without_tags_have_no_field(tmp_path: Path) -> None:
     """Tags are sorted by their bytes."""
     snapshot = snapshot_of(tmp_path, {(0, 7): 0}, [["z", "a"], *[[]] * 6, ["c:d"]], None)
