@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
@@ -18,6 +19,9 @@ from reckoner.producer.http.routes import Table
 from reckoner.producer.http.tokens import Access
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.redis.following import follow_embedded
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 # Each module of routes has a tuple of them.
 ROUTES = (
@@ -41,7 +45,7 @@ def make_app(config: HttpConfig) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with aclosing(OpenReckoner(config.redis_url, **client_options(config.settings))) as reckoner:
-            app.state.server = server = Server(config, access, reckoner)
+            app.state.server = dispatch.server = server = Server(config, access, reckoner)
             app.state.reckoner = reckoner
             following = asyncio.create_task(follow_embedded(config.settings, config.redis_url, reckoner.pools))
             try:
@@ -50,4 +54,12 @@ def make_app(config: HttpConfig) -> Starlette:
             finally:
                 await cancel_and_wait(following)
 
-    return Starlette(routes=[Dispatch(Table((*ROUTES, *page.ROUTES, route_of(ROUTES))), explain)], lifespan=lifespan)
+    dispatch = Dispatch(Table((*ROUTES, *page.ROUTES, route_of(ROUTES))), explain)
+    app = Starlette(routes=[dispatch], lifespan=lifespan)
+
+    async def stack(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        # Starlette's own layers catch what `dispatch` has caught, and take a tenth of a hit.
+        await (dispatch.handle if scope["type"] == "http" else app.router)(scope, receive, send)
+
+    app.middleware_stack = stack
+    return app

@@ -32,7 +32,6 @@ Explain = Callable[["Scope", ProblemError], Response | None]
 SAFE: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
 ]
 JSON = (b"content-type", b"application/json")
 NO_STORE = (b"cache-control", b"no-store")
@@ -56,6 +55,7 @@ class Dispatch(BaseRoute):
     def __init__(self, table: Table, explain: Explain | None = None) -> None:
         """`explain` may show a problem in another way, as to a browser."""
         self.table = table
+        self.server: Server
         self._explain = explain
         self._deadlines = Deadlines()
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -67,7 +67,7 @@ class Dispatch(BaseRoute):
     async def handle(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer a request, and count it."""
         answer: Answer | Response
-        began_s, counting = monotonic(), scope["app"].state.server.counting
+        began_s, counting = monotonic(), self.server.counting
         try:
             answer = await self._answer(scope, receive)
         except ProblemError as problem:
@@ -96,7 +96,7 @@ class Dispatch(BaseRoute):
         return _of_problem(problem) if shown is None else shown
 
     async def _answer(self, scope: "Scope", receive: "Receive") -> Answer | Response:
-        server: Server = scope["app"].state.server
+        server = self.server
         method, headers = scope["method"], dict(scope["headers"])
         bound, values = self.table.find(method, scope["raw_path"])
         scope["kind"] = bound.kind

@@ -53,6 +53,13 @@ class Filtered(Struct, frozen=True, kw_only=True):
     diversity: Diversity | None = None
 
     @property
+    def filters(self) -> bool:
+        """Whether the filter leaves out something."""
+        return bool(
+            self.only or self.without or self.exclude or self.max_per_tag is not None or self.diversity is not None
+        )
+
+    @property
     def chosen(self) -> Chosen:
         """The filter."""
         return Chosen(
@@ -109,9 +116,13 @@ class Answers(Struct, frozen=True):
 
 async def recommendations(call: Call, asked: ForUser) -> Answer:
     """A user's list."""
-    if asked.only_cached:
+    only_cached, answer = asked.only_cached, None
+    if only_cached or not (asked.fresh or asked.filters):
+        # The whole answer for most users: the call that may wait for a job takes longer.
         answer = await call.reckoner.get(asked.user, asked.n, **asked.chosen, timeout=call.left_s)
-    else:
+    if answer is None or not (
+        only_cached or (answer.source == "cache" and len(answer.items) >= (asked.n or DEFAULT_N))
+    ):
         answer = await call.reckoner.recommend(
             asked.user, asked.n, **asked.chosen, fresh=asked.fresh, timeout=call.left_s
         )
