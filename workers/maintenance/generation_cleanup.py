@@ -53,9 +53,38 @@ class GenerationCleanup:
             return
         old = {generation: decode_generation_lists(held[generation]) for generation in sorted(held.keys() - named)}
         whole = {generation for generation, holding in old.items() if holding.gone is None}
+        if whole and (refused := await self._refused({name.decode(errors="replace") for name in whole})):
+            whole.discard(refused.encode())
+            del old[refused.encode()]
         kept = await self._in_use(whole) if whole else whole
         for generation in sorted(old.keys() - kept):
             await self._delete(generation, held[generation], old[generation])
+
+    async def _refused(self, old: set[str]) -> str | None:
+        """The generation whose run ended last and did not go live: it may be promoted until the next run begins."""
+        runtime, generations = self._runtime, self._runtime.results.generations
+        live, newest = (await generations.follow(runtime.keys.current)).record, await generations.newest()
+        held = await generations.holdings()
+        since = held[live.generation].until_ms if live and live.generation in held else 0
+        # Its lists expire after those of the live one.
+        later = {name: held[name].until_ms for name in old & held.keys() if held[name].until_ms > since}
+        if not later or newest is None:
+            return None
+        last = max(sorted(later), key=later.__getitem__)
+        record = await generations.record(last)
+        if record is None or record.model != newest.model or await self._runs():
+            return None
+        return last
+
+    async def _runs(self) -> bool:
+        """Whether a run is unfinished."""
+        runs = self._runtime.runs
+        try:
+            found = [await runs.load(run) for run in await runs.under_way()]
+        except WireError:
+            # The sweeper will end it.
+            return True
+        return any(run is not None and run.state != "ended" for run in found)
 
     def _note_live(self, current: bytes | None) -> None:
         """Log which lists readers have from now on, by a run, a promotion or a rollback."""

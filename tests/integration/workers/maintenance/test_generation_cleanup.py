@@ -5,7 +5,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
@@ -22,7 +24,7 @@ from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
 from tests.system import eventually
-from tests.world import ITEMS, LIST_LENGTH, Hand, World, open_gates
+from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World, open_gates
 
 
 def import_users(world: World, users: Sequence[str], seed: int) -> str:
@@ -109,6 +111,39 @@ async def test_after_each_night_only_current_and_previous_hold_lists(
         assert await hand.runtime.results.generations.record(passed[-3]) is None if night > 1 else True
         previous = await hand.runtime.results.read(passed[-2:][0], users[-2:][0])
         assert all(previous), "going back is one write"
+
+
+async def test_a_refused_generation_may_be_promoted_until_the_next_run(
+    hand: Hand, own_world: World, cleanup: GenerationCleanup
+) -> None:
+    """A hidden item gives the run a generation that no pointer names; its lists stay until another run begins."""
+    runs, generations, opened = hand.runtime.runs, hand.runtime.results.generations, hand.runtime
+    live = (await hand.adopt(own_world, 0)).record
+    await runs.start(live, 3, 2)
+    await hand.deliver_all()
+    await hand.runtime.results.hidden.hide([ITEMS[0]])
+    newest = (await hand.adopt(own_world, 1)).record
+    hand.runtime = replace(opened, settings=msgspec.structs.replace(opened.settings, gate_churn=0.0))
+    record = await runs.with_news(newest)
+    await runs.start(record, 3, 2)
+    await hand.deliver_all()
+    await cleanup.delete_old()
+    assert record.generation != newest.generation
+    assert await generations.current() == live.generation
+    assert (await holders(hand))[record.generation] == len(USERS)
+    assert await generations.promote(record.generation, await generations.follow(hand.runtime.keys.current)) == "done"
+    await cleanup.delete_old()
+    assert await holders(hand) == {live.generation: len(USERS), record.generation: len(USERS)}
+    await hand.runtime.results.hidden.hide([ITEMS[1]])
+    refused = await runs.with_news(newest)
+    await runs.start(refused, 3, 2)
+    await hand.deliver_all()
+    await cleanup.delete_old()
+    assert (await holders(hand))[refused.generation] == len(USERS), "it was refused"
+    await hand.runtime.results.hidden.hide([ITEMS[2]])
+    await runs.start(await runs.with_news(newest), 3, 2)
+    await cleanup.delete_old()
+    assert refused.generation not in await holders(hand)
 
 
 async def test_an_interrupted_deletion_is_continued(
