@@ -116,18 +116,20 @@ class Answers(Struct, frozen=True):
 
 async def recommendations(call: Call, asked: ForUser) -> Answer:
     """A user's list."""
-    only_cached, answer = asked.only_cached, None
-    if only_cached or not (asked.fresh or asked.filters):
-        # The whole answer for most users: the call that may wait for a job takes longer.
+    if asked.only_cached:
         answer = await call.reckoner.get(asked.user, asked.n, **asked.chosen, timeout=call.left_s)
-    if answer is None or not (
-        only_cached or (answer.source == "cache" and len(answer.items) >= (asked.n or DEFAULT_N))
-    ):
-        answer = await call.reckoner.recommend(
-            asked.user, asked.n, **asked.chosen, fresh=asked.fresh, timeout=call.left_s
+    else:
+        answer = (None if asked.fresh or asked.filters else await _whole(call, asked)) or (
+            await call.reckoner.recommend(asked.user, asked.n, **asked.chosen, fresh=asked.fresh, timeout=call.left_s)
         )
     call.server.counting.lists([answer.source])
     return answer
+
+
+async def _whole(call: Call, asked: ForUser) -> Answer | None:
+    """A list that is whole in the cache, as most are: the call that may wait for a job takes longer to read it."""
+    answer = await call.reckoner.get(asked.user, asked.n, timeout=call.left_s)
+    return answer if answer.source == "cache" and len(answer.items) >= (asked.n or DEFAULT_N) else None
 
 
 async def recommendations_of_many(call: Call, _: Nothing) -> Answers:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema.validators import Draft202012Validator
+from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from reckoner.producer.http.app import ROUTES
 from reckoner.producer.http.openapi import describe
@@ -108,6 +110,23 @@ def test_the_description_has_every_route_and_no_loose_end() -> None:
         for operation in methods.values():
             in_path = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
             assert in_path == set(re.findall(r"{(\w+)}", path))
+
+
+def test_the_description_is_openapi_3_1() -> None:
+    """By the schema of OpenAPI's authors; the shapes in it are JSON Schemas, and the examples have them."""
+    found = describe(ROUTES)
+    Draft202012Validator(OPENAPI_31).validate(found)
+    for shape in found["components"]["schemas"].values():
+        Draft202012Validator.check_schema(shape)
+    for methods in found["paths"].values():
+        for operation in methods.values():
+            for content in operation.get("requestBody", {"content": {}})["content"].values():
+                schema = content["schema"] | {"components": found["components"]}
+                Draft202012Validator(schema).validate(content["example"])
+            for parameter in operation["parameters"]:
+                Draft202012Validator.check_schema(parameter["schema"])
+                if "example" in parameter:
+                    Draft202012Validator(parameter["schema"]).validate(parameter["example"])
 
 
 def test_every_error_of_the_client_is_a_problem() -> None:
