@@ -134,11 +134,10 @@ class Asking:
         self.over = False
 
     async def call(self, number: int) -> None:
-        """Ask again and again."""
-        while not self.over:
-            number += 7
-            async with httpx.AsyncClient(base_url=self._url, timeout=TIMEOUT_S + MARGIN_S) as http:
-                began = time.monotonic()
+        """Ask again and again, over a new connection each time, so that each process is asked."""
+        async with self._client(TIMEOUT_S + MARGIN_S) as http:
+            while not self.over:
+                number, began = number + 7, time.monotonic()
                 try:
                     await self._one(http, number)
                 except httpx.TimeoutException:
@@ -146,8 +145,12 @@ class Asking:
                 except httpx.TransportError:
                     # Refused, or cut off with its process.
                     self.refused += 1
-                    await asyncio.sleep(0.05)
                 assert time.monotonic() - began < TIMEOUT_S + MARGIN_S
+                await asyncio.sleep(0.02)
+
+    def _client(self, timeout_s: float) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return httpx.AsyncClient(base_url=self._url, timeout=timeout_s, limits=limits)
 
     async def _one(self, http: httpx.AsyncClient, number: int) -> None:
         user = self._users[number % len(self._users)]
@@ -182,7 +185,7 @@ class Asking:
 
     async def answered_now(self) -> None:
         """One more right answer, of whichever process."""
-        async with httpx.AsyncClient(base_url=self._url, timeout=PATIENCE_S) as http:
+        async with self._client(PATIENCE_S) as http:
             await self._one(http, 0)
 
 
