@@ -258,7 +258,7 @@ async def _check_shoppers(chaos: Chaos, shop: PlainShop) -> None:
 
 async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int:
     """Every cached list equals the reference, and every finished user has one."""
-    keys, truths, named = chaos.keys, chaos.truths, await _named(chaos)
+    keys, truths, named, now = chaos.keys, chaos.truths, await _named(chaos), await _named_now(chaos)
     prefixes = tuple(f"{keys.prefix}:{kind}:" for kind in ("rec", "basket"))
     held = [name for name in names if name.startswith(prefixes)]
     generations = {name.removeprefix(f"{keys.prefix}:").split(":")[1] for name in held}
@@ -282,7 +282,7 @@ async def _check_lists(chaos: Chaos, names: list[str], flows: list[Flow]) -> int
     values = await chaos.ask_all([("GET", name) for name in held])
     for name, value in zip(held, values, strict=True):
         # Lists of an unnamed generation are being deleted.
-        gone = value is None and chaos.unfitted
+        gone = value is None and (chaos.unfitted or name.removeprefix(f"{keys.prefix}:").split(":")[1] not in now)
         assert gone or name in unsteady or value == expected.get(name), f"{name} is not what it has to be: {value!r}"
     for flow in flows:
         if flow.created_ms <= chaos.looked_ms:
