@@ -62,7 +62,8 @@ def events(request: HttpRequest) -> JsonResponse:
     """Record what a user did, such as a purchase, a view or a dislike: their next page follows it."""
     event: dict[str, Any] = json.loads(request.body)
     user, item, kind = event["user"], event["item"], event.get("type", "purchase")
-    # Here the event goes into the shop's own table too, which `reckoner import` reads every night.
+    # Here the event goes into the shop's own table too, which `reckoner import TABLE --source-has-events` reads every
+    # night: without that option it would count twice.
     try:
         # The id is the shop's own, such as an order's: a repeated request does not count twice.
         reckoner.record(user, item, type=kind, id=event.get("id", ""), timeout=RECORD_S)
@@ -86,8 +87,12 @@ def logins(request: HttpRequest) -> JsonResponse:
 @refusing
 def sold_out(request: HttpRequest) -> JsonResponse:
     """Take the whole list of sold-out items from the warehouse: the next page shows none of them."""
+    items: list[str] = json.loads(request.body)
+    if not items:
+        # A feed that failed is empty too, and would show everything again.
+        raise UsageError("The list is empty, so nothing was changed.")
     try:
-        return JsonResponse({"hidden": reckoner.catalogue.replace_hidden(json.loads(request.body), timeout=POPULAR_S)})
+        return JsonResponse({"hidden": reckoner.catalogue.replace_hidden(items, timeout=POPULAR_S)})
     except (RedisUnavailableError, WaitTimeoutError) as error:
         # The warehouse tries again.
         return JsonResponse({"detail": str(error)}, status=503)

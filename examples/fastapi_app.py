@@ -91,7 +91,8 @@ class Page(BaseModel):
 @app.post("/events", status_code=202)
 async def event(event: Event, reckoner: Client) -> dict[str, bool]:
     """Record what a user did: their next page follows it."""
-    # Here the event goes into the shop's own table too, which `reckoner import` reads every night.
+    # Here the event goes into the shop's own table too, which `reckoner import TABLE --source-has-events` reads every
+    # night: without that option it would count twice.
     try:
         await reckoner.record(event.user, event.item, type=event.type, id=event.id, timeout=RECORD_S)
     except (RedisUnavailableError, EventsFullError, WaitTimeoutError):
@@ -113,6 +114,9 @@ async def login(login: Login, reckoner: Client) -> dict[str, bool]:
 @app.put("/sold-out")
 async def sold_out(items: list[str], reckoner: Client) -> dict[str, int]:
     """Take the whole list of sold-out items from the warehouse: the next page shows none of them."""
+    if not items:
+        # A feed that failed is empty too, and would show everything again.
+        raise UsageError("The list is empty, so nothing was changed.")
     return {"hidden": await reckoner.catalogue.replace_hidden(items, timeout=POPULAR_S)}
 
 

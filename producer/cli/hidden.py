@@ -87,6 +87,7 @@ def unhide(
 ) -> None:
     """Show hidden items again.
 
+    What a user disliked by an event stays out of their lists.
     Cached lists hold them again when they are computed the next time.
 
     Example: reckoner unhide 55820
@@ -108,6 +109,7 @@ def unhide(
     sentence = f"Shown again: {format_count(changed, 'item')}."
     if changed < len(wanted):
         sentence += f" Not hidden before: {format_count(len(wanted) - changed, 'item')}."
+        sentence += "" if name is None else " A recorded dislike stays."
     print_result({"user": name, "items": wanted, "changed": changed}, sentence, as_json)
 
 

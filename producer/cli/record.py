@@ -11,7 +11,6 @@ from reckoner.producer.cli.arguments import AsJson, open_file, open_input
 from reckoner.producer.cli.edge import connect_blocking, identifier, require_utf8, run_connected
 from reckoner.producer.cli.output import Bar, print_json, print_line, print_result, progress_bar, say
 from reckoner.producer.cli.times import read_time
-from reckoner.shared.event_types import IMPRESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +103,8 @@ def record(
 
 
 def _record_one(event: "Event", as_json: bool) -> None:
+    from reckoner.shared.event_types import IMPRESSION
+
     async def ask(reckoner: "OpenReckoner") -> "Recorded":
         return await reckoner.record(
             event.user, event.item, type=event.type, weight=event.weight, time=event.time, id=event.id

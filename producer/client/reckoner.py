@@ -534,7 +534,11 @@ class Reckoner:
 
     @translates_redis_errors
     async def unhide(self, user: str, *items: str, timeout: float | None = ASK_S) -> int:
-        """Undo `hide`; returns how many of the items were hidden."""
+        """Undo `hide`; returns how many of the items were hidden. A recorded dislike stays.
+
+        Raises:
+            UsageError: an id is invalid (`require_id`), or there are too many items.
+        """
         return await self._hide(user, items, show=True)
 
     async def _hide(self, user: str, items: Sequence[str], *, show: bool = False) -> int:

@@ -373,7 +373,11 @@ class SyncReckoner:
         return self._background.run(lambda client: client.hide(user, *items, timeout=timeout))
 
     def unhide(self, user: str, *items: str, timeout: float | None = ASK_S) -> int:
-        """Undo `hide`; returns how many of the items were hidden."""
+        """Undo `hide`; returns how many of the items were hidden. A recorded dislike stays.
+
+        Raises:
+            UsageError: an id is invalid (`require_id`), or there are too many items.
+        """
         return self._background.run(lambda client: client.unhide(user, *items, timeout=timeout))
 
     def hidden_for(self, user: str, *, timeout: float | None = ASK_S) -> list[str]:

@@ -130,6 +130,11 @@ async def test_an_example_is_a_shop(tmp_path: Path, application: str) -> None:
                 for user in (USER, OTHER, UNKNOWN):
                     assert not {gone, viewed} & {*await items(client, user, 20)}
                 assert (await client.put("/sold-out", json=[gone])).json() == {"hidden": 1}
+                failed = await client.put("/sold-out", json=[])
+                assert (failed.status_code, failed.json()["detail"]) == (
+                    422,
+                    "The list is empty, so nothing was changed.",
+                )
                 async with system.reckoner() as reckoner:
                     assert [hidden.item for hidden in await reckoner.catalogue.hidden()] == [gone]
 

@@ -50,6 +50,9 @@ async def test_items_are_hidden_from_one_user(commands: CommandLine, reckoner: O
     ]
     assert commands.call("unhide", "a", "--for", "ü").out == "Shown again: 1 item.\n"
     assert await reckoner.hidden_for("ü") == ["b"]
+    await reckoner.record("ü", "c", type="dislike")
+    said = commands.call("unhide", "c", "--for", "ü").out
+    assert said == "Shown again: 0 items. Not hidden before: 1 item. A recorded dislike stays.\n"
     assert commands.call("hidden", "--for", "v").err == "Nothing is hidden from user v.\n"
 
 
