@@ -15,6 +15,7 @@ from reckoner.shared.wire.shapes import EVENT, BasketSpec, UserSpec
 from tests.chaos import Chaos
 from tests.load import UNFITTED
 from tests.plain_model import PlainEvent, PlainShop
+from tests.recents import all_recent
 
 # Allowed reasons when workers die or stall and partials are lost.
 REASONS = (
@@ -206,7 +207,7 @@ async def _check_events(chaos: Chaos) -> None:
     assert chaos.lossy or found.keys() == load.recorded.keys(), "an event was lost"
     load.recorded = found
     events = Events(chaos.redis, keys, 1.0, 0)
-    histories = {recent.user: recent async for recent in events.all_recent()}
+    histories = {recent.user: recent async for recent in all_recent(events)}
     hides = {(user, item) for user, recent in histories.items() for item in recent.hides}
     assert hides <= load.hides
     assert chaos.lossy or hides == load.hides, "a hidden item was lost"

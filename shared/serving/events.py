@@ -170,10 +170,6 @@ class Events:
         """
         return self._recent(b"[" + first.encode(), b"[" + (first if last is None else last).encode())
 
-    def all_recent(self) -> AsyncIterator[Recent]:
-        """Yield what is known of all users beside a snapshot; see `recent`."""
-        return self._recent(b"-", b"+")
-
     async def _recent(self, start: bytes, end: bytes) -> AsyncIterator[Recent]:
         keys = self._keys
         while True:

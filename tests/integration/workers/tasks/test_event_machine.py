@@ -43,6 +43,7 @@ from reckoner.workers.maintenance.sweeper import Sweeper
 from reckoner.workers.process.wiring import connect_worker
 from tests.aftermath import PASSING, table
 from tests.plain_model import PlainEvent, PlainShop, plain_list, plain_users
+from tests.recents import all_recent
 from tests.snapshots import current
 from tests.world import LIST_LENGTH, Hand, World, make_world, open_gates
 
@@ -587,7 +588,7 @@ class EventMachine(RuleBasedStateMachine):
             self.do(self._check_histories())
 
     async def _check_histories(self) -> None:
-        redis, recent = self.stage.redis, {each.user: each async for each in self.events.all_recent()}
+        redis, recent = self.stage.redis, {each.user: each async for each in all_recent(self.events)}
         for user in [*KNOWN, *VISITORS]:
             mine = [event for event in self.shop.stream if event.user == user]
             found = recent[user].events if user in recent else []

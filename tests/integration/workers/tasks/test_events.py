@@ -21,6 +21,7 @@ from reckoner.shared.wire.shapes import RECORD, BasketSpec, Event, Record, UserS
 from reckoner.workers.maintenance.refreshing import Refreshing
 from tests.patience import PATIENCE_S
 from tests.plain_model import PlainUser, plain_list, plain_users
+from tests.recents import all_recent
 from tests.world import ITEMS, Hand, World
 
 ROLES: Sequence[Role] = ("history", "signal", "exclude")
@@ -231,7 +232,7 @@ async def test_an_id_counts_once(hand: Hand, world: World) -> None:
     assert await events.record(some, generation.id) == ["recorded", "seen"]
     assert await events.record(some[1:] * 2, generation.id) == ["seen", "seen"]
     assert await events.record([UserEvent("Ada", event("item 01"))] * 2, generation.id) == ["recorded", "recorded"]
-    assert [len(recent.events) async for recent in events.all_recent()] == [3]
+    assert [len(recent.events) async for recent in all_recent(events)] == [3]
 
 
 async def test_a_full_stream_takes_nothing_more(hand: Hand, world: World) -> None:
@@ -264,7 +265,7 @@ async def test_events_for_a_generation_that_is_not_live_are_not_recorded(hand: H
     with pytest.raises(MovedError):
         await events.record([UserEvent("Ada", event("item 02"))], world.generations[1].id)
     assert await hand.queued() == []
-    assert [len(recent.events) async for recent in events.all_recent()] == [1]
+    assert [len(recent.events) async for recent in all_recent(events)] == [1]
     assert await events.record([UserEvent("Ada", event("item 02"))], generation.id) == ["recorded"]
     assert len(await flow_jobs(hand)) == 1
 
@@ -401,7 +402,7 @@ async def test_what_the_live_snapshots_hold_is_dropped(hand: Hand, world: World)
     assert await ask(hand.redis, "HDEL", keys.generations, generation.id) == 1
     assert await refreshing.trim() == 2
     assert await refreshing.trim() == 0
-    found = {recent.user: [it.item for _, it in recent.events] async for recent in runtime.events.all_recent()}
+    found = {recent.user: [it.item for _, it in recent.events] async for recent in all_recent(runtime.events)}
     assert found == {"Ada": ["item 02"], "user 2": []}
     assert await ask(hand.redis, "XLEN", keys.event_stream) == 1
     assert await ask(hand.redis, "GET", keys.left("Ada")) == b'"item 02",\n'
