@@ -176,7 +176,7 @@ async def show_item(client: "Client", item: str, n: int, patience_s: float | Non
 
 
 async def _hidden(client: "Client", item: str) -> HiddenItem | None:
-    listed = dict(await client.results.hidden.listed())
+    listed = dict(await client.results.hidden.listed(by_hand=False))
     return HiddenItem(item, listed[item]) if item in listed else None
 
 

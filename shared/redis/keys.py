@@ -38,6 +38,9 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:shown:USER` | hash, item to its impressions | impress | twenty buckets of time |
 | `p:hidden` | sorted set, hidden item by until, ms | hide, replace_hidden | for ever, until it is undone or over |
 | `p:hidden:version` | string, how often that has changed | hide, replace_hidden | for ever |
+| `p:hidden:by-hand` | sorted set, what people hide of it, while items are not available | the same | likewise |
+| `p:unavailable` | sorted set, item that is not available to until, ms | hide | until it is available |
+| `p:unavailable:of` | string, the snapshot that says so, and when that was looked at, ms | a worker | for ever |
 | `p:hidden:changes` | stream, about 1,000 changed items to until, ms, by version | the same | for ever |
 | `p:hidden:new:ID` | sorted set, what is to be hidden | the client; renamed by it or replace_hidden | ten minutes |
 | `p:mask:HASH` | sorted set, the hidden items of a run | who starts the run | eight days |
@@ -477,6 +480,21 @@ class Keys:
         return f"{self.prefix}:hidden:version"
 
     @property
+    def hidden_by_hand(self) -> str:
+        """What people hide, while items are not available."""
+        return self._name("hidden", "by-hand")
+
+    @property
+    def unavailable(self) -> str:
+        """The items that are not available."""
+        return self._name("unavailable")
+
+    @property
+    def unavailable_of(self) -> str:
+        """The snapshot that says which items are not available."""
+        return f"{self.unavailable}:of"
+
+    @property
     def hidden_changes(self) -> str:
         """The latest changes of the hidden items."""
         return self._name("hidden", "changes")
@@ -531,14 +549,14 @@ class Keys:
         zsets = dict.fromkeys(
             (
                 *(*self.lanes, *map(leases_key, self.lanes), *self.all_live, self.workers, *self.history_orders),
-                *(self.recents, self.stale, self.hidden),
+                *(self.recents, self.stale, self.hidden, self.hidden_by_hand, self.unavailable),
             ),
             "zset",
         )
         lists = dict.fromkeys(map(wake_key, self.lanes), "list")
         claims = (self.sweeper, self.scrub, self.retention, self.cleanup)
         strings = (*map(paused_key, self.lanes), *claims, self.store, *self.pointers, self.night_now)
-        strings += (self.night_driver, self.hidden_version, self.taken)
+        strings += (self.night_driver, self.hidden_version, self.taken, self.unavailable_of)
         hashes = (
             self.generations,
             self.held,

@@ -180,13 +180,26 @@ class Hidden:
         """Show items again; returns how many were hidden."""
         return await self._change("show", items)
 
+    async def withdraw(self, items: Sequence[str], until_ms: int | None = None) -> int:
+        """Hide items that are not available, beside those that people hide; returns how many have changed."""
+        return await self._change("withdraw", items, "" if until_ms is None else until_ms)
+
+    async def offer(self, items: Sequence[str]) -> int:
+        """Show items that are available again, unless people hide them; returns how many have changed."""
+        return await self._change("offer", items)
+
+    async def withdrawn(self) -> dict[str, float]:
+        """The items that are hidden since they are not available, each until a time in milliseconds."""
+        return await self._members(self._keys.unavailable)
+
     async def expire(self) -> int:
         """Show the items again whose time is over; returns their number."""
         return int(await call(self._redis, "hide", self._names, ["expire", ""]))
 
     @property
     def _names(self) -> list[str]:
-        return [self._keys.hidden, self._keys.hidden_version, self._keys.hidden_changes]
+        keys = self._keys
+        return [keys.hidden, keys.hidden_version, keys.hidden_changes, keys.hidden_by_hand, keys.unavailable]
 
     async def _change(self, how: str, items: Sequence[str], until_ms: Value = "") -> int:
         changed = 0
@@ -207,9 +220,14 @@ class Hidden:
             await ask(self._redis, "EXPIRE", upload, UPLOAD_TTL_S)
         return upload
 
-    async def listed(self) -> list[tuple[str, int | None]]:
-        """All hidden items in the order of their bytes, each with the time in milliseconds until which it is so."""
-        found = await self._members(self._keys.hidden)
+    async def listed(self, *, by_hand: bool = True) -> list[tuple[str, int | None]]:
+        """All hidden items in the order of their bytes, each with the time in milliseconds until which it is so.
+
+        Those that people hide, or else those that are not available too.
+        """
+        keys = self._keys
+        is_split = by_hand and await ask(self._redis, "EXISTS", keys.unavailable)
+        found = await self._members(keys.hidden_by_hand if is_split else keys.hidden)
         return sorted((item, None if math.isinf(until) else int(until)) for item, until in found.items())
 
     async def until_ms(self, item: str) -> float | None:

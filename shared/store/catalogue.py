@@ -41,6 +41,15 @@ class Catalogue:
         some = self.item_tags[self.item_tag_ptr[item] : self.item_tag_ptr[item + 1]]
         return [self.tags.recall(tag) for tag in some.tolist()]
 
+    def available_at(self, now_ms: int, n_items: int) -> NDArray[np.bool_]:
+        """Which of the items are available at a moment, bool[I]."""
+        found = np.ones(n_items, np.bool_)
+        if self.available_from is not None:
+            found &= self.available_from <= now_ms
+        if self.available_until is not None:
+            found &= self.available_until > now_ms
+        return found
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of the artifact, by their names."""
         found = {

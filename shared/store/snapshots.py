@@ -91,9 +91,15 @@ class Snapshot:
         """The title of an item by its index, None without one."""
         return (self.titles[item] or None) if self.titles is not None else None
 
-    def popular(self, n: int) -> NDArray[np.uint32]:
-        """The n items with the most users, uint32[min(n, I)]; ties by the smaller index."""
-        return np.argsort(-np.diff(self.item_ptr), kind="stable")[:n].astype(np.uint32)
+    def popular(self, n: int, now_ms: int | None = None) -> NDArray[np.uint32]:
+        """The n items with the most users, uint32[min(n, I)]; ties by the smaller index.
+
+        With `now_ms`, only those that are available at that moment.
+        """
+        order = np.argsort(-np.diff(self.item_ptr), kind="stable")
+        if now_ms is not None:
+            order = order[self.catalogue.available_at(now_ms, self.n_items)[order]]
+        return order[:n].astype(np.uint32)
 
 
 def write_snapshot(

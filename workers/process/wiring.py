@@ -34,6 +34,7 @@ from reckoner.workers.engine.connection import connect_engine
 from reckoner.workers.engine.running import JobEnd
 from reckoner.workers.engine.wake import WAIT_S
 from reckoner.workers.engine.worker import EngineWorker
+from reckoner.workers.maintenance.availability import Availability
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
 from reckoner.workers.maintenance.healing import Healing
 from reckoner.workers.maintenance.heartbeat import Heartbeat
@@ -186,6 +187,7 @@ async def _start_background(ctx: dict[Any, Any]) -> None:
         GenerationCleanup(runtime).run(),
         refreshing.run_refresh(),
         refreshing.run_trim(),
+        Availability(runtime).run(),
         keep_store_clean(runtime),
         keep_layouts_clean(runtime),
         NightlyTrigger(runtime).run(),

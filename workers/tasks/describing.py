@@ -17,8 +17,11 @@ MAX_TAGS: Final = 1000
 DAY_MS: Final = 86_400_000
 
 
-async def describe(runtime: Runtime, snapshot: Snapshot, places: int) -> None:
-    """Write the titles and tags of a snapshot's items unless they are there, and lists with so many places."""
+async def describe(runtime: Runtime, snapshot: Snapshot, places: int, now_ms: int) -> None:
+    """Write the titles and tags of a snapshot's items unless they are there, and lists with so many places.
+
+    The lists have the items that are available at `now_ms`.
+    """
     results = runtime.results
     if snapshot.titles is not None and not await results.has_titles(snapshot.id):
         await results.write_titles(snapshot.id, await runtime.in_store(lambda: titles_of(snapshot)))
@@ -29,7 +32,7 @@ async def describe(runtime: Runtime, snapshot: Snapshot, places: int) -> None:
     [known] = await results.named_lists.read(snapshot.id, ["popular"])
     length = max(places, len(known or ()))
     days = runtime.settings.trending_days
-    lists = await runtime.in_thread(lambda: named_lists(snapshot, live, length, days))
+    lists = await runtime.in_thread(lambda: named_lists(snapshot, live, length, days, now_ms))
     await results.named_lists.write(snapshot.id, lists)
 
 
@@ -46,7 +49,7 @@ def tags_of(snapshot: Snapshot) -> dict[str, list[str]]:
 
 
 def named_lists(
-    snapshot: Snapshot, live: Mapping[str, Sequence[str]], length: int, trending_days: int
+    snapshot: Snapshot, live: Mapping[str, Sequence[str]], length: int, trending_days: int, now_ms: int
 ) -> dict[str, list[str]]:
     """The lists by name, of `length` items at most: `popular`, `trending` and `latest`, and `popular:TAG` and so on.
 
@@ -54,17 +57,18 @@ def named_lists(
     the snapshot's newest time; recorded events with a later time than that of the snapshot's mark do not make it.
     Latest are those that are available since the latest time or, where none is given, whose first interaction is the
     latest. Without times nothing is trending, and the latest are the items with an availability. Ties go to the smaller
-    index. `live` are all tags of items that were changed live.
+    index. Items that are not available at `now_ms` are in no list. `live` are all tags of items that were changed live.
 
     Only the `MAX_TAGS` tags with the most items have lists.
     """
     names, pair_tags, pair_items = tag_pairs(snapshot, live)
     tags = largest_tags(pair_tags, len(names), MAX_TAGS)
-    lists: dict[str, list[str]] = {}
+    lists, available = dict[str, list[str]](), snapshot.catalogue.available_at(now_ms, snapshot.n_items)
     for kind, order_now in ORDERS.items():
         order = order_now(snapshot, trending_days)
         if order is None:
             continue
+        order = order[available[order]]
         of_tags = first_of_tags(order, pair_tags, pair_items, tags, len(names), snapshot.n_items, length)
         found = {kind: order[:length]}
         found |= {f"{kind}:{names[tag]}": items for tag, items in zip(tags.tolist(), of_tags, strict=True)}

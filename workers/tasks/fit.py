@@ -186,7 +186,8 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
     generation = generation_id(model, options, spec.spare)
     # Unverified: it only plans runs, and workers verify the model before they use it.
     built = await runtime.in_store(lambda: open_model(runtime.store.fetch("models", model)))
-    popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length + spec.spare).tolist())
+    now_ms = await runtime.now_ms()
+    popular = await runtime.in_thread(lambda: snapshot.popular(options.list_length + spec.spare, now_ms).tolist())
     record = Record(
         format=2,
         generation=generation,
@@ -200,7 +201,7 @@ async def _adopt(runtime: Runtime, flow: Flow, spec: FitSpec, model: str, lease:
         mark=snapshot.mark or msgspec.UNSET,
         spare=spec.spare or msgspec.UNSET,
     )
-    await describe(runtime, snapshot, record.places)
+    await describe(runtime, snapshot, record.places, now_ms)
     before = await runtime.results.generations.current()
     if await runtime.results.generations.adopt(flow.id, flow.round, record, lease=lease):
         log.info("model fitted", model=model, snapshot=spec.snapshot, generation=generation)

@@ -398,9 +398,9 @@ local function note_recent(recents, versions, user, at)
   return version
 end
 
--- Gives the hidden items another version, and notes the items that have changed, each with the time until which it is
--- hidden ('' if it is shown again), under ids that begin with the version. An item '' stands for none.
-local function note_hidden(version, changes, items, until_ms)
+-- Gives the hidden items another version, and notes the items that have changed with the times until which they are
+-- hidden ('' for one that is shown again), under ids that begin with the version. An item '' stands for none.
+local function note_hidden(version, changes, items, untils)
   local at = redis.pcall('INCR', version)
   if type(at) ~= 'number' then
     -- A planted value is not a number.
@@ -409,7 +409,7 @@ local function note_hidden(version, changes, items, until_ms)
   end
   for i, item in ipairs(items) do
     local id = number(at) .. '-' .. number(i)
-    if type(redis.pcall('XADD', changes, 'MAXLEN', '~', MOST_CHANGES, id, item, until_ms)) ~= 'string' then
+    if type(redis.pcall('XADD', changes, 'MAXLEN', '~', MOST_CHANGES, id, item, untils[i])) ~= 'string' then
       -- Another value was planted, or an earlier version: readers read all hidden items.
       redis.call('DEL', changes)
       break

@@ -1,14 +1,19 @@
--- Replaces all hidden items at once by those of another set, which is gone then.
--- Answers how many items are hidden now.
+-- Replaces all that people hide at once by the items of another set, which is gone then; see `hide.lua`.
+-- Answers how many items people hide now.
 -- ARGV  nothing
-local hidden, version, changes, other = unpack(KEYS)
+local hidden, version, changes, by_hand, unavailable, other = unpack(KEYS)
 
 expect(version, 'string')
 expect(other, 'zset')
-redis.call('UNLINK', hidden, changes) -- A removal comes first.
-if redis.call('EXISTS', other) == 1 then
-  redis.call('RENAME', other, hidden)
-  redis.call('PERSIST', hidden)
+expect(unavailable, 'zset')
+redis.call('UNLINK', hidden, changes, by_hand) -- A removal comes first.
+local is_split, answer = redis.call('EXISTS', unavailable) == 1, redis.call('ZCARD', other)
+if answer > 0 then
+  redis.call('PERSIST', other)
+  redis.call('RENAME', other, is_split and by_hand or hidden)
 end
-note_hidden(version, changes, { '' }, '')
-return redis.call('ZCARD', hidden)
+if is_split then
+  redis.call('ZUNIONSTORE', hidden, 2, by_hand, unavailable, 'AGGREGATE', 'MAX')
+end
+note_hidden(version, changes, { '' }, { '' })
+return answer

@@ -127,7 +127,15 @@ class Scene:
             "hides": keys.hides("Ada"),
             **{
                 name: getattr(keys, name)
-                for name in ("recents", "recent_versions", "stale", "hidden", "hidden_version", "hidden_changes")
+                for name in (
+                    "recents",
+                    "recent_versions",
+                    "stale",
+                    "hidden",
+                    "hidden_version",
+                    "hidden_changes",
+                    "unavailable",
+                )
             },
             "night": keys.night("2026-11-30"),
             "beat": keys.beat("planted"),
@@ -142,7 +150,7 @@ TYPES = {
     **dict.fromkeys(("run", "flight", "blocks", "generations"), "a hash"),
     **dict.fromkeys(("wake", "mail"), "a list"),
     **dict.fromkeys(("dead", "events", "hidden_changes"), "a stream"),
-    **dict.fromkeys(("recents", "stale", "hidden"), "a sorted set"),
+    **dict.fromkeys(("recents", "stale", "hidden", "unavailable"), "a sorted set"),
     "recent": "a list",
     "recent_versions": "a hash",
 }

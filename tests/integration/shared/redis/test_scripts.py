@@ -273,6 +273,9 @@ async def record_events(hand: Hand) -> None:
     await hidden.show(["item 03"])
     await hidden.hide(["item 04"], 1)
     await hidden.expire()
+    await hidden.withdraw(["item 02", "item 06"])
+    await hidden.hide(["item 07"])
+    await hidden.offer(["item 02"])
     await hidden.keep_mask()
     await hidden.replace(["item 05"])
 

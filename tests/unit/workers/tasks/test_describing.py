@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reckoner.shared.store.catalogue import ALWAYS, make_catalogue
+from reckoner.shared.store.catalogue import ALWAYS, FOR_EVER, make_catalogue
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot, write_snapshot
 from reckoner.workers.kernels import item_lists
 from reckoner.workers.tasks import describing
 from reckoner.workers.tasks.describing import DAY_MS, named_lists, tags_of
 
 ITEMS = ["00", "01", "02", "03", "04", "05", "06", "é"]
+# All items are available by then, unless a test says otherwise.
+NOW = 100 * DAY_MS
 NAMES = ["a", "b", "c:d", "z"]
 Pairs = Mapping[tuple[int, int], int]
 pairs = st.dictionaries(
@@ -82,7 +84,7 @@ def test_lists_are_those_of_the_reference(
     snapshot = snapshot_of(tmp_path_factory.mktemp("snapshot"), had, tags, available)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(item_lists, "AT_ONCE", 1)
-        found = named_lists(snapshot, live, length, days)
+        found = named_lists(snapshot, live, length, days, NOW)
     wanted = reference(had, tags, available, live, length, days)
     # An item of no interaction is not in an import's snapshot; here it is the latest.
     assert found == wanted
@@ -93,7 +95,7 @@ def test_only_the_largest_tags_have_lists(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(describing, "MAX_TAGS", 2)
     had = {(0, item): 0 for item in range(8)}
     snapshot = snapshot_of(tmp_path, had, [["b", "z"], ["z"], ["a"], ["z"], [], [], [], []], None)
-    lists = named_lists(snapshot, {}, 5, 7)
+    lists = named_lists(snapshot, {}, 5, 7, NOW)
     assert {name for name in lists if name.startswith("popular")} == {"popular", "popular:z", "popular:a"}
 
 
@@ -104,9 +106,9 @@ def test_without_times_the_latest_are_those_with_an_availability(tmp_path: Path)
     places = [tmp_path / name for name in ("with", "without")]
     for place in places:
         place.mkdir()
-    lists = named_lists(snapshot_of(places[0], had, [[]] * 8, available, times=False), {}, 5, 7)
+    lists = named_lists(snapshot_of(places[0], had, [[]] * 8, available, times=False), {}, 5, 7, NOW)
     assert lists == {"popular": ITEMS[:5], "latest": ["03", "01"]}
-    lists = named_lists(snapshot_of(places[1], had, [[]] * 8, None, times=False), {}, 5, 7)
+    lists = named_lists(snapshot_of(places[1], had, [[]] * 8, None, times=False), {}, 5, 7, NOW)
     assert lists == {"popular": ITEMS[:5]}
 
 
@@ -130,7 +132,26 @@ def test_an_event_of_the_future_is_not_the_newest(
         tmp_path, user_ids=["a", "b"], item_ids=ITEMS[:2], users=users, items=items, times=times, mark=mark,
         source_ms=source_ms,
     )  # fmt: skip
-    assert named_lists(open_snapshot(tmp_path), {}, 5, 7)["trending"] == trending
+    assert named_lists(open_snapshot(tmp_path), {}, 5, 7, NOW)["trending"] == trending
+
+
+def test_no_list_has_an_item_that_is_not_available(tmp_path: Path) -> None:
+    """Neither one whose time has not begun nor one whose time has ended; there may be others in its place."""
+    available = [ALWAYS, NOW + 1, NOW, *[ALWAYS] * 5]
+    until = np.array([*[FOR_EVER] * 3, NOW, NOW + 1, *[FOR_EVER] * 3])
+    users, items = np.zeros(8, np.int64), np.arange(8)
+    catalogue = make_catalogue([["a"]] * 8, np.array(available), until)
+    times = np.full(8, NOW - DAY_MS)
+    write_snapshot(
+        tmp_path, user_ids=["u"], item_ids=ITEMS, users=users, items=items, times=times, catalogue=catalogue
+    )  # fmt: skip
+    snapshot = open_snapshot(tmp_path)
+    lists = named_lists(snapshot, {}, 5, 7, NOW)
+    shown = [item for number, item in enumerate(ITEMS) if number not in (1, 3)]
+    assert lists["popular"] == lists["trending"] == lists["popular:a"] == shown[:5]
+    assert lists["latest"][0] == ITEMS[2]
+    assert not {ITEMS[1], ITEMS[3]} & {item for some in lists.values() for item in some}
+    assert [ITEMS[item] for item in snapshot.popular(8, NOW)] == shown
 
 
 def test_items_without_tags_have_no_field(tmp_path: Path) -> None:
