@@ -19,14 +19,15 @@ PAUSED = 2 * CLAIMED
 TRIES_TTL_S = 88_400
 # arq's `keep_cronjob_progress`.
 CRON_TTL_MS = 60_000
-UNFINISHED_TTL_MS = 7 * 86_400_000
+DAY_MS = 86_400_000
+UNFINISHED_TTL_MS = 7 * DAY_MS
 ENDED_TTL_MS = 3_600_000
 # How long a batch of counts is known, so that it is not added twice.
 COUNTED_TTL_MS = 3_600_000
 NIGHT_TTL_DAYS = 8
-NIGHT_TTL_MS = NIGHT_TTL_DAYS * 86_400_000
+NIGHT_TTL_MS = NIGHT_TTL_DAYS * DAY_MS
 # Records and titles without a pointer.
-UNREFERENCED_TTL_MS = 8 * 86_400_000
+UNREFERENCED_TTL_MS = 8 * DAY_MS
 
 # The maximum of keys or members in one call, so that no script or command takes longer than a few milliseconds.
 SLICE = 500
@@ -45,8 +46,6 @@ MOST_SHOWN = 1000
 MOST_RECENT = 1000
 # The most items that one user hides: each change writes all again that the user's lists leave out.
 MOST_HIDES = 1000
-# Events may be so much later than the server's clock: the clock of their source may be wrong.
-MOST_AHEAD_MS = 86_400_000
 EVENT_ID_TTL_S = 86_400
 # The least time between two jobs for one user's list that events make.
 DEBOUNCE_MS = 250

@@ -7,7 +7,7 @@
 --       its user from 1, '1' if it has an id, the event as JSON, whose time may be null for now, the JSON string of the item if it
 --       is left out from now on, or ''
 -- Answers false if the pointer does not name `generation`; else for each event 'recorded', 'seen' if its id was recorded
--- before, 'ahead' if its time is over MOST_AHEAD_MS after now, 'full' if the stream holds `most_events`, or 'later' if its user has MOST_RECENT events: this one counts from
+-- before, 'ahead' if its time is over a day after now, 'full' if the stream holds `most_events`, or 'later' if its user has MOST_RECENT events: this one counts from
 -- the next import on. A list is computed again by the flow under way, which looks for later events when it ends, or by
 -- a new flow: at once, or DEBOUNCE_MS after the one before.
 local stream, recents, versions, stale, current, click, batch, live_stem, later = unpack(KEYS, 1, 9)
@@ -38,7 +38,7 @@ for i = 1, events do
   user = tonumber(user)
   if mark and redis.call('EXISTS', mark) == 1 then
     answers[i] = 'seen'
-  elseif (tonumber(string.match(event, '(%-?%d+)%]$')) or 0) > now + MOST_AHEAD_MS then
+  elseif (tonumber(string.match(event, '(%-?%d+)%]$')) or 0) > now + DAY_MS then
     answers[i] = 'ahead'
   elseif room <= 0 then
     answers[i] = 'full'

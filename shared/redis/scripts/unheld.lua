@@ -7,7 +7,7 @@ local offset = unpack(ARGV)
 
 local leases, now = queue .. LEASES, now_ms()
 -- Bodies live for seven days at most.
-local MOST, FAR = 2 * SLICE, UNFINISHED_TTL_MS + 86400000
+local MOST, FAR = 2 * SLICE, UNFINISHED_TTL_MS + DAY_MS
 local unheld = redis.call('ZRANGEBYSCORE', leases, number(now + FAR), '+inf', 'LIMIT', 0, MOST)
 local claimed = redis.call('ZRANGEBYSCORE', queue, number(CLAIMED), '+inf', 'LIMIT', offset, MOST)
 if #claimed > 0 then
