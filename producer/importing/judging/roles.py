@@ -17,12 +17,13 @@ from reckoner.producer.importing.judging.values import as_texts
 from reckoner.producer.importing.judging.verdict import Verdict, is_missing
 from reckoner.producer.importing.reading.columns import ChosenColumns
 from reckoner.producer.importing.reading.tables import Batch
-from reckoner.shared.event_types import DEFAULT, EventType, Nonpositive, Role
+from reckoner.shared.event_types import DEFAULT, IMPRESSION, EventType, Nonpositive, Role
 
 # The bits of the roles of all rows of a user and an item are joined.
 HISTORY, SIGNAL, EXCLUDE = 1, 2, 4
 BITS: Final[Mapping[Role, int]] = MappingProxyType({"history": HISTORY, "signal": SIGNAL, "exclude": EXCLUDE})
 COUNTS, LEFT_OUT = HISTORY | SIGNAL, HISTORY | EXCLUDE
+SHOWN = "it is an impression, which counts for rotation only, where it is recorded"
 UNKNOWN = "the event type is not in [event_types]"
 # Of so many unknown names the nearest known one is looked for, which takes long.
 LOOKED_AT = 100
@@ -91,7 +92,9 @@ class TypeReader:
         found = np.append(found, self._default).astype(np.int64)
         places = pc.fill_null(texts.indices, len(found) - 1).to_numpy(zero_copy_only=False)
         types: NDArray[np.int64] = found[places]
-        if self._default < 0 and (types < 0).any():
+        shown = np.append(pc.fill_null(pc.equal(texts.dictionary, IMPRESSION), False).to_numpy(False), False)[places]
+        verdict.reject(shown, "left_out", SHOWN, self._name)
+        if self._default < 0 and (types[~shown] < 0).any():
             self._reject(column, texts.dictionary, found, places, verdict)
         return types
 

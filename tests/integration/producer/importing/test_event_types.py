@@ -256,6 +256,17 @@ def test_unknown_types_are_bad_and_the_nearest_is_named(tmp_path: Path, store: S
     assert reasons(import_interactions(file, store, columns=TYPED, rules=Rules(types=types))) == []
 
 
+@pytest.mark.parametrize("types", [EventTypes(), EventTypes(default=EventType(role="history"))])
+def test_impressions_are_left_out(tmp_path: Path, store: Store, types: EventTypes) -> None:
+    """A default does not take them: what was only shown would count as had."""
+    file = tmp_path / "shop.csv"
+    file.write_text("user,item,event\na,x,impression\na,y,view\na,z,impression\n")
+    report = import_interactions(file, store, columns=TYPED, rules=Rules(types=types))
+    why = "it is an impression, which counts for rotation only, where it is recorded"
+    assert reasons(report) == [("left_out", why, 2, [2, 4])]
+    assert interactions(current(store)).keys() == {("a", "y")}
+
+
 def test_a_weight_is_not_looked_at_where_it_does_not_count(tmp_path: Path, store: Store) -> None:
     """Of those that count, the product is judged."""
     file = tmp_path / "shop.csv"
