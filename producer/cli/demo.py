@@ -5,9 +5,9 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,18 +15,25 @@ from reckoner.producer.cli.output import Bar, print_line, print_table, progress_
 from reckoner.producer.cli.tasks import print_shares, print_tasks
 
 if TYPE_CHECKING:
-    from reckoner.producer.trial.demo import Demonstration
+    from reckoner.producer.cli.interruption import Interruption
+    from reckoner.producer.trial.demo import Demo, Demonstration
 
 NEXT = (
-    ("up", "Redis and two workers, until Ctrl-C"),
+    ("up", "Redis, two workers and the page, until Ctrl-C"),
     ("import PATH", "your interactions, a CSV or Parquet file"),
     ("fit", "build the model"),
     ("batch", "compute every user's list"),
     ("get USER", "read one of them"),
 )
+STOPPED = "Stopped. Everything was removed."
+LOOK_S = 0.1
 
 
-def demo() -> None:
+def demo(
+    page: Annotated[
+        bool, typer.Option("--page", help="Serve the page and the HTTP API afterwards, until Ctrl-C.")
+    ] = False,
+) -> None:
     """Run a demonstration on real data.
 
     Starts an embedded Redis and two workers in a temporary directory, imports
@@ -38,8 +45,11 @@ def demo() -> None:
     from tempfile import TemporaryDirectory
 
     from reckoner.producer.cli.interruption import Interrupted, Interruption
+    from reckoner.producer.cli.serve import require_http
     from reckoner.producer.trial.demo import Demo
 
+    if page:
+        require_http("The page")
     began = time.monotonic()
     print_line("Ready Reckoner: a demonstration with the ratings of MovieLens")
     print_line("")
@@ -51,9 +61,16 @@ def demo() -> None:
                 Demo(Path(home), interruption.check) as running,
             ):
                 _print(interruption.run(running.run(lambda what, unit: _stage(began, what, unit))))
-            interruption.check()
+                if page:
+                    _serve(running, interruption)
+                else:
+                    _print_next()
+            if page:
+                say(STOPPED)
+            else:
+                interruption.check()
         except Interrupted as interrupted:
-            say("Stopped. Everything was removed.")
+            say(STOPPED)
             raise typer.Exit(interrupted.exit_code) from interrupted
 
 
@@ -93,12 +110,33 @@ def _print(shown: "Demonstration") -> None:
     ]
     print_table(("", "title", "score", "because you watched"), rows, numbers=("", "score"))
     _print_how_it_ran(shown)
+
+
+def _serve(running: "Demo", interruption: "Interruption") -> None:
+    """Serve the page until a signal."""
+    from reckoner.producer.cli.interruption import Interrupted
+    from reckoner.producer.cli.serve import served_beside
+
+    with suppress(Interrupted), served_beside(running.settings, running.url) as url:
+        print_line("")
+        print_line(f"serving {url}")
+        sys.stdout.flush()
+        while True:
+            interruption.check()
+            running.check()
+            time.sleep(LOOK_S)
+
+
+def _print_next() -> None:
     print_line("")
     print_line("Next, with your own data")
     command = _command()
     width = max(len(words) for words, _ in NEXT)
     for words, what in NEXT:
         print_line(f"  {command} {words:<{width}}  {what}")
+    print_line("")
+    print_line("This demonstration with its page, until Ctrl-C")
+    print_line(f"  {command} demo --page")
 
 
 def _print_how_it_ran(shown: "Demonstration") -> None:

@@ -1,5 +1,8 @@
-"""`reckoner serve`: the HTTP API and the page."""
+"""`reckoner serve`: the HTTP API and the page, also beside a local system."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,11 +11,13 @@ import typer
 if TYPE_CHECKING:
     from reckoner.shared.settings import Settings
 
-DEFAULT_PORT = 8321
+# Of the extra `http`.
+PACKAGES = frozenset({"starlette", "uvicorn", "httptools", "uvloop", "jinja2", "prometheus_client"})
+LOOPBACK, DEFAULT_PORT = "127.0.0.1", 8321
 
 
 def serve(
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = LOOPBACK,
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=0, max=65_535, help="0 takes a free one.")] = (
         DEFAULT_PORT
     ),
@@ -57,12 +62,11 @@ def serve(
     from reckoner.shared.redis.embedded import find_redis
     from reckoner.shared.settings import load_settings
 
-    try:
-        from reckoner.producer.http.config import HttpConfig
-        from reckoner.producer.http.serving import listen, serve_on, url_of
-        from reckoner.producer.http.tokens import is_loopback, read_tokens
-    except ModuleNotFoundError as error:
-        raise _without_http(error) from error
+    require_http("`reckoner serve`")
+    from reckoner.producer.http.config import HttpConfig
+    from reckoner.producer.http.serving import listen, serve_on, url_of
+    from reckoner.producer.http.tokens import is_loopback, read_tokens
+
     settings = load_settings()
     file = tokens or settings.http_tokens_path
     if file is None and not is_loopback(host):
@@ -70,15 +74,50 @@ def serve(
             f"Without tokens, it listens on this machine only. Give --tokens FILE, or a host such as 127.0.0.1 instead "
             f"of {host}."
         )
-    count = 0 if file is None else len(read_tokens(file))
+    who = _who(0 if file is None else len(read_tokens(file)))
     config = HttpConfig(settings, find_redis(settings), file, timeout_s=timeout, linger_s=linger)
     _check(settings)
     with listen(host, port) as listening:
-        who = f"{count} tokens" if file else "no tokens: this machine only, and everybody on it may do everything"
-        say(f"Who may what: {who}.")
+        say(who)
         print(f"serving {url_of(listening)}", flush=True)
         configure_logs(settings.log_level)
         serve_on(listening, config, processes)
+
+
+@contextmanager
+def served_beside(settings: "Settings", redis_url: str) -> Iterator[str]:
+    """Serve API and page of a local system on this machine during the block; yields where.
+
+    It takes another port if the usual one is taken. The extra `http` is required.
+
+    Raises:
+        SettingsError: the file of tokens is invalid.
+    """
+    from reckoner.producer.cli.output import say
+    from reckoner.producer.http.config import HttpConfig
+    from reckoner.producer.http.serving import listen, serve_beside, url_of
+    from reckoner.producer.http.tokens import read_tokens
+    from reckoner.shared.errors import UsageError
+    from reckoner.shared.logs import configure_logs
+
+    file = settings.http_tokens_path
+    who = _who(0 if file is None else len(read_tokens(file)))
+    try:
+        listening = listen(LOOPBACK, DEFAULT_PORT)
+    except UsageError as error:
+        say(f"{error} The page takes a free one.")
+        listening = listen(LOOPBACK, 0)
+    configure_logs(settings.log_level)
+    with listening:
+        url = url_of(listening)
+        with serve_beside(listening, HttpConfig(settings, redis_url, file)):
+            say(who)
+            yield url
+
+
+def _who(tokens: int) -> str:
+    who = f"{tokens} tokens" if tokens else "no tokens: this machine only, and everybody on it may do everything"
+    return f"Who may what: {who}."
 
 
 def _check(settings: "Settings") -> None:
@@ -97,11 +136,19 @@ def _check(settings: "Settings") -> None:
         say(f"{error} Requests are refused until it answers.")
 
 
-def _without_http(error: ModuleNotFoundError) -> Exception:
+def require_http(needed_by: str) -> None:
+    """Import what serves.
+
+    Raises:
+        MissingExtraError: the extra `http` is not installed.
+    """
     from reckoner.shared.errors import MissingExtraError
 
-    if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn", "httptools", "uvloop", "jinja2"}:
-        return error
-    return MissingExtraError(
-        f"`reckoner serve` needs {error.name}, which is not installed: pip install 'ready-reckoner[http]'."
-    )
+    try:
+        import_module("reckoner.producer.http.serving")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in PACKAGES:
+            raise
+        raise MissingExtraError(
+            f"{needed_by} needs {error.name}, which is not installed: pip install 'ready-reckoner[http]'."
+        ) from error

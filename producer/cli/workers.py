@@ -2,11 +2,15 @@
 
 import os
 import time
-from typing import Annotated
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reckoner.shared.defaults import MAX_THREADS
+
+if TYPE_CHECKING:
+    from reckoner.shared.settings import Settings
 
 LOOK_S = 0.1
 
@@ -44,11 +48,13 @@ def worker(
 def up(
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Number of worker processes.")] = 2,
     threads: Threads = None,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Serve neither the page nor the HTTP API.")] = False,
 ) -> None:
     """Run an embedded Redis and workers in the foreground, until Ctrl-C.
 
     Prints `ready` when all of them answer. Data are kept in RECKONER_HOME, and
-    other commands find this Redis there.
+    other commands find this Redis there. With the extra `http` it serves the
+    page too, on this machine only, and prints its URL.
 
     Example: reckoner up --workers 2
     """
@@ -74,9 +80,11 @@ def up(
                 lines.show("Redis is loading its data", "", 0, None)
 
         try:
-            with LocalSystem(settings.home_path, workers, environ, look=look) as system:
+            with LocalSystem(settings.home_path, workers, environ, look=look) as system, ExitStack() as page:
                 interruption.on_repeat = system.stop_faster
                 interruption.run(system.ready(settings.prefix, lines.show))
+                if not no_page:
+                    _serve_page(page, settings, system.url)
                 print("ready", flush=True)
                 while True:
                     interruption.check()
@@ -93,3 +101,15 @@ def up(
                 # The supervisor has printed the reason.
                 raise typer.Exit(code) from error
             raise
+
+
+def _serve_page(page: ExitStack, settings: "Settings", redis_url: str) -> None:
+    """Serve the page until `page` is closed, if the extra is installed."""
+    from reckoner.producer.cli.serve import require_http, served_beside
+    from reckoner.shared.errors import MissingExtraError
+
+    try:
+        require_http("The page")
+    except MissingExtraError:
+        return
+    print(f"serving {page.enter_context(served_beside(settings, redis_url))}", flush=True)

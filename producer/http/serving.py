@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
@@ -32,6 +34,8 @@ POLL_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S = 0.2, 10.0, 60.0
 # What a stopping process may take beyond its open requests.
 MARGIN_S = 3.0
+# What open requests get when a thread stops serving.
+THREAD_STOP_S = 2.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -138,6 +142,21 @@ def serve_on(listening: socket.socket, config: HttpConfig, processes: int = 1) -
         run_process(config, listening)
     else:
         Processes(config, listening, processes).run()
+
+
+@contextmanager
+def serve_beside(listening: socket.socket, config: HttpConfig) -> Iterator[None]:
+    """Serve on a socket in a thread during the block; at its end, requests that stay open are ended."""
+    server = GracefulServer(config)
+    thread = threading.Thread(target=server.run, args=([listening],), name="serve", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.handle_exit(signal.SIGINT, None)
+        thread.join(THREAD_STOP_S)
+        server.handle_exit(signal.SIGINT, None)
+        thread.join()
 
 
 @dataclass

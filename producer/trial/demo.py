@@ -91,6 +91,20 @@ class Demo:
     def __exit__(self, *raised: object) -> None:
         self._stack.close()
 
+    @property
+    def settings(self) -> Settings:
+        """The settings of the demonstration."""
+        return self._settings
+
+    @property
+    def url(self) -> str:
+        """The URL of its Redis."""
+        return self._system.url
+
+    def check(self) -> None:
+        """Check that server and workers run; raises as LocalSystem.check does."""
+        self._system.check()
+
     async def run(self, stages: Stages) -> Demonstration:
         """Import, fit, compute one user's list and then all lists.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.patience import PATIENCE_S
@@ -72,6 +73,9 @@ def test_it_shows_films_recommendations_and_timings(environ: dict[str, str], pla
         r"^All users: 671 users in 16 jobs, [\d.]+ s, [\d,]+ users per second$", ended.stdout, re.MULTILINE
     )
     assert " import PATH " in ended.stdout
+    assert ended.stdout.endswith(
+        "\nThis demonstration with its page, until Ctrl-C\n  python -m reckoner.producer demo --page\n"
+    )
     assert list(place.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -129,3 +133,22 @@ def test_an_end_of_the_workers_is_reported_with_their_last_log_lines(environ: di
     text = without_progress((tmp_path / "log").read_text())
     assert text.startswith("The workers have ended (SIGKILL). Their log ends with: ")
     assert text.count("\n") == 1
+
+
+def test_the_page_shows_it_until_ctrl_c(environ: dict[str, str], place: Path, tmp_path: Path) -> None:
+    """Its data are served until the signal, which is no failure; then all is deleted."""
+    log = tmp_path / "log"
+    with started("producer", "demo", "--page", environ=environ, log=log) as process:
+        assert process.stdout is not None
+        url = next(line.split()[1] for line in process.stdout if line.startswith("serving "))
+        answer = httpx.get(f"{url}/v1/users/601/recommendations?n=1").json()
+        assert [place["title"] for place in answer["items"]] == ["Batman Begins (2005)"]
+        assert httpx.get(url).headers["content-type"] == "text/html; charset=utf-8"
+        processes = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+        assert still_there(processes) == []
+    said = without_progress(log.read_text())
+    assert said.startswith("Who may what: no tokens")
+    assert said.endswith("Stopped. Everything was removed.\n")
+    assert list(place.iterdir()) == []

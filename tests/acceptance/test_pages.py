@@ -34,7 +34,7 @@ ITEMS = ["260", "1196", "33794", "48516", "55820", "58559", *map(str, range(500,
 
 # Long-running commands, and their log line when ready.
 LASTING = {
-    "reckoner up": "worker ready",
+    "reckoner up": "Who may what",
     "reckoner worker": "worker ready",
     "reckoner serve": "Who may what",
 }
@@ -128,6 +128,9 @@ class Reader:
         log = self.place / "lasting.log"
         # A home has one server.
         own = {"RECKONER_HOME": str(self.place / "another home")} if arguments[0] == "up" else {}
+        if arguments[0] == "serve":
+            # Another test may have the port of the page.
+            arguments += ["--port", "0"]
         with started("producer", *arguments, environ=self.environ | own, log=log, cwd=self.place) as process:
             wait_until(lambda: ready in log.read_text(), process)
             process.send_signal(signal.SIGINT)
@@ -191,7 +194,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     path = f"{bin_directory}:{os.environ['PATH']}"
     environ = environment(RECKONER_HOME=place / "home", PYTHONPATH=ROOT, PATH=path)
     found = Reader(place, environ)
-    with started("producer", "up", environ=environ, log=place / "up.log", cwd=place) as up:
+    with started("producer", "up", "--no-page", environ=environ, log=place / "up.log", cwd=place) as up:
         assert up.stdout is not None
         assert up.stdout.readline() == "ready\n"
         found.run("reckoner import ratings.csv --user user --item item --time time --title title")

@@ -22,7 +22,8 @@ def test_up_and_other_commands_read_the_settings_file(tmp_path: Path) -> None:
     where = tmp_path / "a shöp"
     where.mkdir()
     (where / "reckoner.toml").write_text('home = "data of ours"\nprefix = "shop"\n')
-    with started("producer", "up", "--workers", "1", environ=HERE, log=tmp_path / "log", cwd=where) as process:
+    options = ("--workers", "1", "--no-page")
+    with started("producer", "up", *options, environ=HERE, log=tmp_path / "log", cwd=where) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         ended = run("producer", "status", "--json", environ=HERE, cwd=where)

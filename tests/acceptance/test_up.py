@@ -1,16 +1,21 @@
 """`reckoner up` as real processes: ready soon, found by other commands, ended in order, never half alive."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import pytest
 import redis
 
+from reckoner.producer.cli.serve import DEFAULT_PORT
 from reckoner.producer.local import LocalSystem
 from reckoner.shared.errors import EmbeddedServerError, WorkersUnavailableError
 from reckoner.shared.redis.embedded import find_embedded
@@ -43,10 +48,18 @@ def environ(home: Path) -> dict[str, str]:
 
 
 def ready(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    """Wait for the line `ready`; returns all its processes."""
+    """Wait for the line `ready`, the only one without the page; returns all its processes."""
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return descendants(process.pid)
+
+
+def page_of(process: "subprocess.Popen[str]") -> str:
+    """The URL of the page, printed before `ready`."""
+    assert process.stdout is not None
+    word, url = process.stdout.readline().split()
+    assert word == "serving"
+    return url
 
 
 def the_one(processes: list[psutil.Process], word: str) -> psutil.Process:
@@ -62,7 +75,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
     The next one finds the data, and when it is killed, nothing outlives it.
     """
     cold = environ | {"NUMBA_CACHE_DIR": str(tmp_path / "nothing compiled")}
-    with started("producer", "up", "--workers", "1", environ=cold, log=tmp_path / "log") as process:
+    with started("producer", "up", "--workers", "1", "--no-page", environ=cold, log=tmp_path / "log") as process:
         processes = ready(process)
         text = (tmp_path / "log").read_text()
         assert re.search(r"^Compiling kernels for the first start: \d+ so far$", text, re.MULTILINE)
@@ -90,6 +103,7 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
     assert find_embedded(home) is None
 
     with started("producer", "up", environ=environ, log=tmp_path / "log") as process:
+        page_of(process)
         processes = ready(process)
         url = find_embedded(home)
         assert url is not None
@@ -99,6 +113,45 @@ def test_a_life_in_order_and_one_that_is_killed(environ: dict[str, str], home: P
         process.kill()
         wait_until(lambda: not still_there(processes))
     assert find_embedded(home) is None
+
+
+def test_it_serves_the_page_on_a_free_port_if_the_usual_one_is_taken(environ: dict[str, str], tmp_path: Path) -> None:
+    """An open page does not hold up Ctrl-C, and nothing is logged as an error."""
+    log = tmp_path / "log"
+    with occupied(DEFAULT_PORT), started("producer", "up", "--workers", "1", environ=environ, log=log) as process:
+        url = page_of(process)
+        processes = ready(process)
+        assert httpx.get(f"{url}/health/live").status_code == 200
+        with httpx.stream("GET", url, headers={"Accept": "text/event-stream"}) as events:
+            assert events.headers["content-type"].startswith("text/event-stream")
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 0
+    assert still_there(processes) == []
+    text = log.read_text()
+    taken = f"Port {DEFAULT_PORT} of 127.0.0.1 cannot be used: address already in use."
+    assert f"{taken} The page takes a free one." in text.splitlines()
+    assert "Traceback" not in text
+    assert '"level": "error"' not in text
+
+
+@contextlib.contextmanager
+def occupied(port: int) -> Iterator[None]:
+    """Somebody listens on a port of this machine, whoever it is."""
+    with socket.socket() as listening, contextlib.suppress(OSError):
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+        yield
+        return
+    yield
+
+
+def test_without_the_extra_it_serves_nothing(environ: dict[str, str], tmp_path: Path) -> None:
+    """And says nothing of it."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['starlette'] = None\n")
+    lacking = environ | {"PYTHONPATH": str(tmp_path)}
+    with started("producer", "up", "--workers", "1", environ=lacking, log=tmp_path / "log") as process:
+        ready(process)
+    assert "Who may what" not in (tmp_path / "log").read_text()
 
 
 def test_a_redis_that_is_set_and_an_embedded_one_exclude_each_other(environ: dict[str, str], redis_url: str) -> None:
@@ -121,7 +174,7 @@ def test_when_one_half_dies_the_other_is_stopped(
     environ: dict[str, str], tmp_path: Path, victim: str, sentence: str
 ) -> None:
     """A restart would likely die again, so `up` exits with a sentence."""
-    with started("producer", "up", "--workers", "1", environ=environ, log=tmp_path / "log") as process:
+    with started("producer", "up", "--workers", "1", "--no-page", environ=environ, log=tmp_path / "log") as process:
         processes = ready(process)
         the_one(processes, victim).kill()
         assert process.wait(PATIENCE_S) == 1
