@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.install
 
 # Configuration files, URLs and shells would each parse this differently.
 PASSWORD = """it's "a" \\ pass:w@rd/100% $HOME é"""
+TOKEN = "0123456789abcdef"
 RATINGS = [("user", "item"), *((f"{user}", f"{item}") for user in range(600, 608) for item in range(user, user + 6))]
 PAGE = "docs/deployment.md"
 # The part of redis-cli that the health check uses: the server splits inline commands itself.
@@ -49,15 +51,20 @@ class Host:
         self.services: dict[str, Any] = read_compose({"RECKONER_LIST_LENGTH": "4"})["services"]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = int(listener.getsockname()[1])
+            # Not the same, as both are bound.
+            with socket.create_server(("127.0.0.1", 0)) as another:
+                self.http_port = int(another.getsockname()[1])
         for name in ("secrets", "artifacts", "redis", "data", "bin"):
             (place / name).mkdir()
         (place / "secrets" / "redis_password").write_text(PASSWORD + "\n")
+        (place / "secrets" / "http_tokens").write_text(f"read metrics {TOKEN}\n")
         (place / "data" / "ratings.csv").write_text("\n".join(",".join(pair) for pair in RATINGS))
         self._place_program("redis-server", shlex.join([server_program()]))
         self._place_program("redis-cli", self._redis_cli())
         self.seen: dict[int, str] = {}
         self.redis: subprocess.Popen[str] | None = None
         self.workers: list[subprocess.Popen[str]] = []
+        self.http: subprocess.Popen[str] | None = None
         self.built: list[str] = []
 
     def _redis_cli(self) -> str:
@@ -73,6 +80,7 @@ class Host:
     def here(self, text: str) -> str:
         """A command or value with the containers' paths and names replaced by this host's."""
         text = text.replace("/run/secrets/", f"{self.place}/secrets/").replace("/artifacts", f"{self.place}/artifacts")
+        text = text.replace("127.0.0.1:8321", f"127.0.0.1:{self.http_port}")
         text = text.replace("dir /data\n", f"dir {self.place}/redis\nbind 127.0.0.1\nport {self.port}\n")
         return text.replace("redis://redis:6379", f"redis://127.0.0.1:{self.port}").replace(
             "/data/", f"{self.place}/data/"
@@ -96,7 +104,8 @@ class Host:
         if service != "redis":
             (program,) = image_command("ENTRYPOINT")
             assert program == "reckoner"
-            words = [sys.executable, "-m", "reckoner.producer", *words]
+            published = ["--port", str(self.http_port)] if service == "http" else []
+            words = [sys.executable, "-m", "reckoner.producer", *words, *published]
         return self._popen(words, service)
 
     def _popen(self, words: list[str], service: str) -> "subprocess.Popen[str]":
@@ -132,6 +141,9 @@ class Host:
                 for worker in self.workers:
                     assert stop(worker, self.services["worker"]) == 0
                 self.workers = []
+            case ["--profile", "metrics", "up", "--detach"]:
+                # Prometheus and Grafana are not here: `make test-alerts` checks their files.
+                pass
             case ["up", "--detach", *options]:
                 self.up(*options)
             case words:
@@ -147,11 +159,14 @@ class Host:
         wait_until(lambda: healthy(self, "redis"))
         if "--build" in options:
             self.built.append(self.compile_kernels())
+        if self.http is None:
+            self.http = self.start("http")
+        wait_until(lambda: healthy(self, "http"))
         count = scale[0] if scale else 1
         self.workers += [self.start("worker") for _ in range(count - len(self.workers))]
         wait_until(lambda: healthy(self, "worker"))
         wait_until(lambda: len(json.loads(self.run("status", "--json"))["workers"]) == count)
-        for process in (self.redis, *self.workers):
+        for process in (self.redis, self.http, *self.workers):
             self.look(process.pid)
 
     def compile_kernels(self) -> str:
@@ -166,9 +181,10 @@ class Host:
             kind, words = self.services["redis"]["healthcheck"]["test"]
             assert kind == "CMD-SHELL"
             return self.ended(self._popen(["sh", "-c", self.here(words)], "redis"))[0]
-        python, *rest = image_command("HEALTHCHECK")
-        assert python == "python"
-        return self.ended(self._popen([sys.executable, *rest], service))[0]
+        check = self.services[service].get("healthcheck", {}).get("test", ["CMD", *image_command("HEALTHCHECK")])
+        kind, python, *rest = check
+        assert (kind, python) == ("CMD", "python")
+        return self.ended(self._popen([sys.executable, *map(self.here, rest)], service))[0]
 
     def look(self, pid: int) -> None:
         """Record command line and environment of a process and its children."""
@@ -219,8 +235,16 @@ def test_the_services_work_together_and_show_no_password(host: Host) -> None:
     assert re.fullmatch(r"(\d+) kernels: 0 compiled, \1 loaded\n", host.built[-1])
     assert len(host.workers) == 4
 
+    metrics = f"http://127.0.0.1:{host.http_port}/metrics"
+    assert httpx.get(metrics).status_code == 401
+    shown = httpx.get(metrics, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert 'reckoner_workers{kind="alive"} 4.0' in shown.text
+
     host.compose("docker compose stop worker")
     assert not healthy(host, "worker")
+    assert host.http
+    assert stop(host.http, host.services["http"]) == 0
+    assert not healthy(host, "http")
     assert host.redis
     assert stop(host.redis, host.services["redis"]) == 0
     assert not healthy(host, "redis")
@@ -238,6 +262,7 @@ def test_the_services_work_together_and_show_no_password(host: Host) -> None:
         assert word in everything
     assert PASSWORD not in everything
     assert "pass:w@rd" not in everything
+    assert TOKEN not in everything
     assert PASSWORD not in "".join(log.read_text() for log in host.place.glob("*.log"))
     (kept,) = (host.place / "redis").rglob("*.incr.aof")
     assert b"pass:w@rd" not in kept.read_bytes()

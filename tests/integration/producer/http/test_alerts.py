@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -226,10 +227,15 @@ def _expected(minute: int, fires: set[str]) -> Mapping[str, Any]:
     }
 
 
-def test_the_files_are_valid() -> None:
-    """The rules with their templates, and the example of a scrape."""
+def test_the_files_are_valid(tmp_path: Path) -> None:
+    """The rules with their templates, the example of a scrape, and what compose gives to Prometheus."""
     assert "8 rules found" in promtool("check", "rules", FILES / "alerts.yml")
     promtool("check", "config", FILES / "prometheus.yml")
+    shutil.copytree(FILES, tmp_path / "metrics")
+    (tmp_path / "token").write_text("a token")
+    config = tmp_path / "metrics" / "compose" / "prometheus.yml"
+    config.write_text(config.read_text().replace("/run/secrets/metrics_token", str(tmp_path / "token")))
+    assert "8 rules found" in promtool("check", "config", config)
 
 
 async def test_the_exposition_is_as_prometheus_advises(
