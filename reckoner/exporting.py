@@ -1,5 +1,6 @@
-"""Exports to Python: `from reckoner.exporting import export_generation`. It needs the extra `data`."""
+"""Exports to Python and to files: `from reckoner.exporting import export_generation`. It needs the extra `data`."""
 
-from reckoner.producer.client.exporting import export_batches, export_generation
+from reckoner.producer.exporting.batches import export_batches, export_generation
+from reckoner.producer.exporting.files import export_file
 
-__all__ = ["export_batches", "export_generation"]
+__all__ = ["export_batches", "export_file", "export_generation"]

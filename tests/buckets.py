@@ -1,4 +1,4 @@
-"""A server of S3's protocol, as far as objects are listed and read."""
+"""A server of S3's protocol, as far as objects are listed, read, and written at once or in parts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,8 @@ DATE = "2026-11-30T12:00:00.000Z"
 
 class _Server(ThreadingHTTPServer):
     objects: dict[str, bytes]
+    parts: dict[int, bytes]
+    writable: bool
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -19,16 +21,42 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """List the objects of a bucket, or give one; none without a signature."""
-        url = urlsplit(self.path)
-        key = unquote(url.path).removeprefix("/").partition("/")[2]
+        key, query = self._asked()
         if "Authorization" not in self.headers:
             self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
         elif not key:
-            self._answer(200, self._listed(parse_qs(url.query).get("prefix", [""])[0]))
+            self._answer(200, self._listed(query.get("prefix", [""])[0]))
         elif key in self.server.objects:
             self._answer(200, self.server.objects[key])
         else:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def do_PUT(self) -> None:
+        """Write an object or a part of one."""
+        key, query = self._asked()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if "Authorization" not in self.headers or not self.server.writable:
+            self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        elif "uploadId" in query:
+            self.server.parts[int(query["partNumber"][0])] = body
+            self._answer(200, b"")
+        else:
+            self.server.objects[key] = body
+            self._answer(200, b"")
+
+    def do_POST(self) -> None:
+        """Begin an upload in parts, or make an object of its parts."""
+        key, query = self._asked()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        kind, found = "InitiateMultipartUploadResult", "<UploadId>u</UploadId>"
+        if "uploadId" in query:
+            self.server.objects[key] = b"".join(self.server.parts.pop(part) for part in sorted(self.server.parts))
+            kind, found = "CompleteMultipartUploadResult", "<ETag>e</ETag>"
+        self._answer(200, f"<{kind}><Bucket>b</Bucket><Key>k</Key>{found}</{kind}>".encode())
+
+    def _asked(self) -> tuple[str, dict[str, list[str]]]:
+        url = urlsplit(self.path)
+        return unquote(url.path).removeprefix("/").partition("/")[2], parse_qs(url.query, keep_blank_values=True)
 
     def _listed(self, prefix: str) -> bytes:
         contents = "".join(
@@ -52,10 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def bucket(objects: dict[str, bytes]) -> Iterator[str]:
-    """The URL of a server whose buckets all have these objects."""
+def bucket(objects: dict[str, bytes], *, writable: bool = False) -> Iterator[str]:
+    """The URL of a server whose buckets all have these objects, to which one upload in parts may add if `writable`."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
-        server.objects = objects
+        server.objects, server.parts, server.writable = objects, {}, writable
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:

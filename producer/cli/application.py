@@ -16,6 +16,7 @@ from reckoner.producer.cli.drain import drain
 from reckoner.producer.cli.edge import run_to_exit_code
 from reckoner.producer.cli.enqueue import enqueue
 from reckoner.producer.cli.evaluate import evaluate
+from reckoner.producer.cli.export import export
 from reckoner.producer.cli.fit import fit
 from reckoner.producer.cli.generations import promote, rollback
 from reckoner.producer.cli.get import get
@@ -51,8 +52,8 @@ app = typer.Typer(
 app.command("import")(import_)
 for command in (
     users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, record, merge, hide, unhide, hidden, tag,
-    tags, batch, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor, config, worker, up, serve,
-    demo, synth, version,
+    tags, batch, export, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor, config, worker,
+    up, serve, demo, synth, version,
 ):  # fmt: skip
     # -TAG is no option.
     app.command(context_settings={"ignore_unknown_options": command is tag})(command)

@@ -192,21 +192,37 @@ class Results:
             except WireError:
                 [result] = await self._decoded([name], [data])
             return Reading((result,), (its_left,), hidden)
+        values, left, hidden = await self.read_encoded(generation, users)
+        results: Sequence[Result | None]
+        try:
+            results = [
+                None if data is None else _result(data, n, its_left, hidden)
+                for data, its_left in zip(values, left, strict=True)
+            ]
+        except WireError:
+            results = await self.decode(generation, users, values)
+        return Reading(results, left, hidden)
+
+    async def read_encoded(
+        self, generation: str, users: Sequence[str]
+    ) -> tuple[Sequence[bytes | None], Sequence[Collection[str]], frozenset[str]]:
+        """The bytes of users' cached results, and what must not be shown to each and to all.
+
+        The bytes are not checked; see `decode`.
+        """
+        keys, count = self.keys, len(users)
         names = [keys.result(generation, user) for user in users]
         names += map(keys.left, users)
         names.append(keys.hidden_version)
         values = await (self._values.read("MGET", *names) if len(names) <= SLICE else self._sliced("MGET", names))
         hidden = NOTHING if values[-1] is None else (await self.hidden.of_version(values[-1])).items
-        left: list[Collection[str]] = [NOTHING if some is None else _left(some) for some in values[count:-1]]
-        results: Sequence[Result | None]
-        try:
-            results = [
-                None if data is None else _result(data, n, its_left, hidden)
-                for data, its_left in zip(values[:count], left, strict=True)
-            ]
-        except WireError:
-            results = await self._decoded(names[:count], values[:count])
-        return Reading(results, left, hidden)
+        return values[:count], [NOTHING if some is None else _left(some) for some in values[count:-1]], hidden
+
+    async def decode(
+        self, generation: str, users: Sequence[str], values: Sequence[bytes | None]
+    ) -> list[Result | None]:
+        """Decode users' results; an invalid one is quarantined and counts as a miss."""
+        return await self._decoded([self.keys.result(generation, user) for user in users], values)
 
     async def _sliced(self, command: str, names: Sequence[str], key: Sequence[str] = ()) -> list[bytes | None]:
         """The values of names, with a command for each slice of them; all are sent at once."""

@@ -1,15 +1,20 @@
-"""`make bench-fresh`: recorded events, lists that have them, and reads that leave out what must not be shown.
+"""`make bench-fresh`: recorded events, lists that have them, reads that leave out what must not be shown, and exports.
 
 Each side is measured once a round, beside a bare counterpart in the same measurement: XADDs of the same bytes at once,
-a click, asynchronous MGETs of the same values by redis-py with the same decoding. The server is the embedded one.
+a click, asynchronous MGETs of the same values by redis-py with the same decoding, pipelined MGETs. The
+server is the embedded one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
+from reckoner.producer.exporting.formats import Format
 from tests.benchmarks.bench_queue import COPIES, Bench, run
 from tests.benchmarks.frame import Row, Side, at_most, at_most_times, times_faster
 from tests.benchmarks.fresh_events import BARE, EVENTS, RATE, REMEMBERED, Events, freshness, memory
+from tests.benchmarks.fresh_exports import BARE as BARE_LISTS
+from tests.benchmarks.fresh_exports import EXPORT, Exports
 from tests.benchmarks.fresh_reads import AT_ONCE, CALLERS, Reads
 
 RESULTS = Path(__file__).absolute().parent / "results" / "fresh.json"
@@ -70,6 +75,22 @@ async def reads(bench: Bench) -> list[Row]:
     return rows
 
 
+async def exports(bench: Bench) -> list[Row]:
+    """Exports of a generation."""
+    sides = await bench.measure({kind: Exports(bench.home, kind) for kind in get_args(Format)})
+    return [
+        times_faster(
+            f"lists exported per second, with titles, as {kind}, compared with bare pipelined MGETs, decoded",
+            one(side, "export", EXPORT),
+            one(side, "bare MGETs", BARE_LISTS),
+            "it",
+            "lists/s",
+            0.3,
+        )
+        for kind, side in sides.items()
+    ]
+
+
 async def remembered(bench: Bench) -> list[Row]:
     """The memory of a recent history."""
     site = bench.site("memory")
@@ -90,6 +111,7 @@ GROUPS: Mapping[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "events": events,
     "lists": lists,
     "reads": reads,
+    "exports": exports,
     "memory": remembered,
 }
 
