@@ -37,7 +37,7 @@ help: ## list the targets
 demo: .venv/demo.installed ## recommendations from real data, start to finish
 	@.venv/bin/reckoner demo
 
-test: lint test-node ## lint and all tests of a change, in about ten minutes
+test: lint test-node .venv/s3.installed ## lint and all tests of a change, in about ten minutes
 	$(section) "Tests (pytest)"
 	@$(pytest) $(side_by_side)
 
@@ -219,6 +219,12 @@ define make_venv
 		exit 1; \
 	fi
 endef
+
+# A server of S3's protocol. In no lock file: its botocore would hold the image's python-dateutil at an old release.
+s3_packages := 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5
+.venv/s3.installed: .venv/dev.installed
+	@$(uv) pip install --quiet --python .venv/bin/python --target .venv/s3 $(s3_packages)
+	@touch $@
 
 # The stamps. The locks agree on every version, so each keeps the other's packages.
 .venv/%.installed: %.lock.txt installer.lock.txt pyproject.toml .venv/bin/python

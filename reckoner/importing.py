@@ -1,5 +1,7 @@
 """Imports from Python: `from reckoner.importing import import_interactions, open_store`. It needs the extra `data`."""
 
+import msgspec
+
 from reckoner.producer.importing import (
     Columns,
     Frame,
@@ -40,10 +42,11 @@ __all__ = [
 
 
 def open_store(url: str | None = None) -> Store:
-    """Open the store at a URL such as `file:///srv/store`, by default the store of the commands on this host.
+    """Open the store at a URL such as `file:///srv/store` or `s3://bucket/prefix`, by default that of the commands.
 
     Raises:
         SettingsError: the settings are invalid.
         StoreError: the URL is invalid, or the directory is not writable.
     """
-    return location.open_store(load_settings().store_location if url is None else url)
+    settings = load_settings()
+    return location.store_of(settings if url is None else msgspec.structs.replace(settings, store_url=url))

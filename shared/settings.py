@@ -52,9 +52,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(description="A file whose first line is the password of Redis, instead of one in its URL.")
     ] = ""
     store_url: Annotated[
-        str, Meta(description="The store of snapshots and models, one for each prefix; empty for `store` in the home.")
+        str,
+        Meta(
+            description="The store of snapshots and models, one for each prefix, as file:///absolute/path or "
+            "s3://bucket/prefix (also gs:// and az://); empty for `store` in the home."
+        ),
     ] = ""
-    home: Annotated[str, Meta(description="The directory of the embedded Redis and the default store.")] = "~/.reckoner"
+    store_cache_mb: Annotated[
+        int,
+        Meta(
+            description="The size of this host's cache of a store in a bucket, in megabytes; what is in use stays.",
+            ge=1,
+            le=1_000_000_000,
+        ),
+    ] = 20_000
+    home: Annotated[str, Meta(description="The directory of the embedded Redis, the default store and caches.")] = (
+        "~/.reckoner"
+    )
     prefix: Annotated[
         str, Meta(description="The prefix of every key in Redis."), Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")
     ] = "reckoner"

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.embedded import EmbeddedServer
+from tests.s3 import credentials, make_bucket, s3_server
 from tests.servers import server_program, server_version, start_server
 
 StartServer = Callable[..., EmbeddedServer]
@@ -75,6 +76,21 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     pool = connect(redis_url, client_name="test")
     yield pool
     await pool.aclose()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the shared server of S3's protocol."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket, `s3://...`, with its credentials in the environment."""
+    for name, value in credentials(s3).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{make_bucket(s3)}"
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def batch(
     async def start() -> bool:
         async with connect(settings) as reckoner:
             run_id, is_new = await reckoner.operator.start_run(block or settings.block_size or None, in_flight)
-            imported, fitted = imported_last(settings.store_location), (await reckoner.operator.newest()).snapshot
+            imported, fitted = imported_last(settings), (await reckoner.operator.newest()).snapshot
             if imported not in (None, fitted):
                 say(f"The newest model uses snapshot {fitted}, not the current {imported}. Run `reckoner fit` first.")
             if not is_new:

@@ -93,10 +93,10 @@ async def _look(
     from reckoner.producer.evaluation.preview import preview
     from reckoner.producer.evaluation.sides import find_side
     from reckoner.shared.errors import UsageError
-    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.location import store_of
     from reckoner.shared.store.ownership import claim_store
 
-    store = open_store(settings.store_location)
+    store = store_of(settings)
     await claim_store(reckoner.redis, settings, store)
     sides = await find_side(reckoner, store, texts[0]), await find_side(reckoner, store, texts[1])
     longest = min(side.longest for side in sides)

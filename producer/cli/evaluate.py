@@ -72,7 +72,7 @@ def evaluate(
     """
     from reckoner.shared.errors import NothingImportedError, OutputError, UsageError
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.location import store_of
     from reckoner.shared.store.ownership import claim_store
 
     try:
@@ -97,7 +97,7 @@ def evaluate(
     if html is not None and html.is_dir():
         raise OutputError(f"The file {html} cannot be written: Is a directory.")
     settings = load_settings()
-    store = open_store(settings.store_location)
+    store = store_of(settings)
 
     async def ask() -> "Evaluated":
         from reckoner.producer.evaluation.candidates import parse_candidate

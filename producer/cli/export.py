@@ -45,7 +45,7 @@ def export(
     except ModuleNotFoundError as error:
         raise without_extra(error, "Exporting") from error
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.location import store_of
     from reckoner.shared.store.ownership import require_prefix
 
     settings = load_settings()
@@ -53,7 +53,7 @@ def export(
     async def write() -> "Exported":
         # Redis first: an outage is the error to report.
         async with connect(settings) as reckoner:
-            store = open_store(settings.store_location, create=False)
+            store = store_of(settings, create=False)
             require_prefix(settings, store)
             with progress_bar("Exporting", "users") as bar:
                 return await export_file(

@@ -98,7 +98,7 @@ def fit(
     from reckoner.shared.errors import NothingImportedError
     from reckoner.shared.settings import load_settings
     from reckoner.shared.store.fit_options import configuration, default_model, recency_of, require_valid
-    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.location import store_of
     from reckoner.shared.store.ownership import claim_store
 
     settings = load_settings()
@@ -111,7 +111,7 @@ def fit(
     async def ask() -> None:
         # Redis first: an outage is the error to report.
         async with connect(settings) as reckoner:
-            store = open_store(settings.store_location)
+            store = store_of(settings)
             await claim_store(reckoner.redis, settings, store)
             snapshot = store.current_snapshot()
             if snapshot is None:

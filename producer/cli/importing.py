@@ -301,7 +301,7 @@ def import_(
     from reckoner.shared.event_types import parse_event_types
     from reckoner.shared.memory import return_freed_memory
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.location import open_store, store_directory
+    from reckoner.shared.store.location import is_store, store_of
     from reckoner.shared.store.ownership import claim_store_or_prefix
     from reckoner.shared.store.verification import verification_cache
 
@@ -315,8 +315,8 @@ def import_(
     store = None
     with exits_if_away(night):
         # A dry run creates no store.
-        if not dry_run or store_directory(settings.store_location).is_dir():
-            store = open_store(settings.store_location, create=night is None)
+        if not dry_run or is_store(settings):
+            store = store_of(settings, create=night is None)
         if store is not None and not dry_run:
             run_async(claim_store_or_prefix(settings, store))
     try:

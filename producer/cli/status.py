@@ -31,7 +31,7 @@ def status(as_json: AsJson = False) -> None:
 
     async def look() -> None:
         async with connect(settings) as reckoner:
-            await _show(reckoner, imported_last(settings.store_location), as_json)
+            await _show(reckoner, imported_last(settings), as_json)
 
     run_async(look())
 

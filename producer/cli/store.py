@@ -18,12 +18,12 @@ def take() -> None:
     Example: reckoner store take
     """
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.location import open_store, store_directory
+    from reckoner.shared.store.location import describe_store, store_of
     from reckoner.shared.store.ownership import take_store
 
     settings = load_settings()
-    place = store_directory(settings.store_location)
-    if run_async(take_store(settings, open_store(settings.store_location))):
+    place = describe_store(settings.store_location)
+    if run_async(take_store(settings, store_of(settings))):
         print_line(f"The store {place} now belongs to prefix {settings.prefix} of this Redis.")
     else:
         print_line(f"The store {place} now belongs to prefix {settings.prefix} of the first Redis that uses it.")

@@ -83,11 +83,11 @@ def tune(
 
     async def ask() -> "Tuned":
         from reckoner.producer.evaluation.tuning import tune as tune_candidates
-        from reckoner.shared.store.location import open_store
+        from reckoner.shared.store.location import store_of
         from reckoner.shared.store.ownership import claim_store
 
         async with connect(settings) as reckoner:
-            store = open_store(settings.store_location)
+            store = store_of(settings)
             await claim_store(reckoner.redis, settings, store)
             snapshot = store.current_snapshot()
             if snapshot is None:

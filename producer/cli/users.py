@@ -15,11 +15,11 @@ def users(as_json: AsJson = False) -> None:
     """
     from reckoner.shared.errors import MissingExtraError, NothingImportedError
     from reckoner.shared.settings import load_settings
-    from reckoner.shared.store.location import open_store
+    from reckoner.shared.store.location import store_of
     from reckoner.shared.store.ownership import require_prefix
 
     settings = load_settings()
-    store = open_store(settings.store_location)
+    store = store_of(settings)
     require_prefix(settings, store)
     snapshot_id = store.current_snapshot()
     if snapshot_id is None:

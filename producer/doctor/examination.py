@@ -15,7 +15,7 @@ from reckoner.shared.redis.connections import check, connect, describe
 from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import VARIABLE_PREFIX, LoadedSettings
-from reckoner.shared.store.location import open_store
+from reckoner.shared.store.location import describe_store, store_of
 from reckoner.shared.store.ownership import require_prefix, require_server, server_of
 from reckoner.shared.store.protocol import ArtifactKind
 
@@ -77,7 +77,7 @@ class Examination:
         """
         try:
             storage = open_storage(
-                self._settings.store_location,
+                self._settings,
                 self._named or (),
                 self._live,
                 nightly=bool(self._settings.nightly),
@@ -87,7 +87,7 @@ class Examination:
         except Exception as error:
             yield from_error("store", error)
             return
-        yield Finding("store", "ok", f"{storage.directory} can be read and written.")
+        yield Finding("store", "ok", f"{describe_store(self._settings.store_location)} can be read and written.")
         yield finding("owner", self._owner)
         for name, look in STORE_CHECKS.items():
             yield finding(name, partial(look, storage))
@@ -97,7 +97,7 @@ class Examination:
     def _owner(self) -> str:
         """The store belongs to this prefix and this Redis, or has no owner yet."""
         settings = self._settings
-        store = open_store(settings.store_location)
+        store = store_of(settings)
         if not require_prefix(settings, store):
             return "The store has no owner yet: its first user becomes the owner."
         server, owner = server_of(settings, store), f"The store belongs to prefix {settings.prefix}"

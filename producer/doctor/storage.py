@@ -11,7 +11,9 @@ from pathlib import Path
 from reckoner.producer.client.answers import describe_outdated_model
 from reckoner.producer.doctor.findings import OLD_MS, QUIET_MS, CheckError, format_age
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
-from reckoner.shared.store.location import open_store, store_directory
+from reckoner.shared.settings import Settings
+from reckoner.shared.store.bucket import is_bucket
+from reckoner.shared.store.location import cache_directory, store_directory, store_of
 from reckoner.shared.store.manifests import read_manifest
 from reckoner.shared.store.model_config import KERNEL_VERSION
 from reckoner.shared.store.protocol import ArtifactKind, Store
@@ -29,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Storage:
-    """The store to check, its directory, and the artifacts that pointers in Redis name."""
+    """The store to check, its directory or that of its cache, and the artifacts that pointers in Redis name."""
 
     store: Store
     directory: Path
@@ -60,7 +62,7 @@ class Storage:
         total = 0
         for kind, name in self.wanted():
             try:
-                total += sum(file.stat().st_size for file in self.store.fetch(kind, name).iterdir())
+                total += sum(file.size for file in self.store.manifest(kind, name).arrays.values())
             except (ArtifactMissingError, ArtifactDamagedError):
                 # The check `artifacts` reports it.
                 continue
@@ -68,7 +70,7 @@ class Storage:
 
 
 def open_storage(
-    url: str,
+    settings: Settings,
     named: Sequence[tuple[ArtifactKind, str]],
     live: str | None = None,
     *,
@@ -76,16 +78,17 @@ def open_storage(
     night: datetime | None = None,
     source_checked: datetime | None = None,
 ) -> Storage:
-    """The store at `url`, after a test write and read.
+    """The store of these settings, after a test write and read.
 
     Raises:
         CheckError: there is no store.
         StoreError: the store cannot be used.
     """
-    directory = store_directory(url)
-    if not directory.exists() or (directory.is_dir() and not (directory / "snapshots").is_dir()):
+    in_bucket = is_bucket(settings.store_location)
+    directory = cache_directory(settings) if in_bucket else store_directory(settings.store_location)
+    if not in_bucket and (not directory.exists() or (directory.is_dir() and not (directory / "snapshots").is_dir())):
         raise CheckError(f"There is no store in {directory}. Mount it, or create one with `reckoner import`.")
-    store = open_store(url)
+    store = store_of(settings)
     part = store.put_part(os.urandom(32))
     store.get_part(part)
     store.delete("parts", part)

@@ -14,7 +14,8 @@ from reckoner.shared.flows.heartbeats import Heartbeats, LiveWorker
 from reckoner.shared.nightly import last_due, parse_nightly
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.history import Entry
-from reckoner.shared.store.location import store_directory
+from reckoner.shared.settings import Settings
+from reckoner.shared.store.location import store_of
 from reckoner.shared.version import installed_version
 from reckoner.shared.wire.shapes import Record
 
@@ -131,7 +132,7 @@ async def lists(site: Site) -> str:
     record = (await site.results.generations.follow(site.keys.current)).record
     if record is None:
         return "There is no generation yet."
-    users = await asyncio.to_thread(_some_users, site.settings.store_location, record.snapshot)
+    users = await asyncio.to_thread(_some_users, site.settings, record.snapshot)
     async with site.redis.pipeline(transaction=False) as pipe:
         for user in users:
             pipe.exists(site.keys.result(record.generation, user))
@@ -143,7 +144,7 @@ async def lists(site: Site) -> str:
     return f"{held:,} of {len(users):,} sampled users have one."
 
 
-def _some_users(store_url: str, snapshot: str) -> list[str]:
+def _some_users(settings: Settings, snapshot: str) -> list[str]:
     """Users of a snapshot, sampled evenly.
 
     Raises:
@@ -152,8 +153,7 @@ def _some_users(store_url: str, snapshot: str) -> list[str]:
     try:
         from reckoner.shared.store.snapshots import open_snapshot
 
-        directory = store_directory(store_url) / "snapshots" / snapshot
-        users = open_snapshot(directory).users
+        users = open_snapshot(store_of(settings, create=False).fetch("snapshots", snapshot)).users
     except ModuleNotFoundError as error:
         raise NotCheckedError(
             f"Not checked: reading snapshots needs {error.name}, which is not installed here."

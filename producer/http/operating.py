@@ -98,8 +98,7 @@ async def start(call: Call, _: Nothing) -> Started:
 
 async def status(call: Call, _: Nothing) -> dict[str, Any]:
     """The status of the system."""
-    location = call.server.config.settings.store_location
-    imported = await asyncio.to_thread(imported_last, location)
+    imported = await asyncio.to_thread(imported_last, call.server.config.settings)
     return status_object(await call.reckoner.operator.status(timeout=call.left_s), imported)
 
 

@@ -19,7 +19,7 @@ from reckoner.shared.errors import FlowFailedError, MissingExtraError, SourceErr
 from reckoner.shared.interpreter import module_command
 from reckoner.shared.settings import FILE_VARIABLE, VARIABLE_PREFIX, Settings
 from reckoner.shared.store.fit_options import default_model, recency_of
-from reckoner.shared.store.location import open_store
+from reckoner.shared.store.location import store_of
 from reckoner.shared.store.verification import verification_cache
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Demo:
         await asyncio.gather(asyncio.to_thread(_load_importing), self._written())
         from reckoner.producer.importing import import_interactions
 
-        store, verified = open_store(self._settings.store_location), verification_cache(self._settings.home_path)
+        store, verified = store_of(self._settings), verification_cache(self._settings.home_path)
         return await asyncio.to_thread(import_interactions, self._csv, store, verified=verified, progress=stage.update)
 
     async def _written(self) -> None:
@@ -154,7 +154,7 @@ class Demo:
     def _watched(self, snapshot_id: str) -> list[str]:
         from reckoner.shared.store.snapshots import open_snapshot
 
-        snapshot = open_snapshot(open_store(self._settings.store_location).fetch("snapshots", snapshot_id))
+        snapshot = open_snapshot(store_of(self._settings).fetch("snapshots", snapshot_id))
         user = snapshot.users.find(USER)
         if user is None or snapshot.user_times is None:
             return []
@@ -164,7 +164,7 @@ class Demo:
         return [snapshot.title(item) or snapshot.items[item] for item in items]
 
     async def _fit(self, reckoner: Reckoner, snapshot_id: str, stage: Stage) -> None:
-        store, length = open_store(self._settings.store_location), self._settings.list_length
+        store, length = store_of(self._settings), self._settings.list_length
         config, recency = default_model(store.fetch("snapshots", snapshot_id)).config, recency_of(store, snapshot_id)
         job, _ = await reckoner.operator.fit(snapshot_id, config, length, recency=recency, spare=self._settings.spare)
         report = await _ended(reckoner, job, stage)

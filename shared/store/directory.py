@@ -124,6 +124,10 @@ class DirectoryStore:
             raise ArtifactDamagedError(f"{MANIFEST_NAME} of {SINGULAR[kind]} {artifact_id} belongs to {found}.")
         return directory
 
+    def manifest(self, kind: ArtifactKind, artifact_id: str) -> Manifest:
+        """See `Store.manifest`."""
+        return read_manifest(self.fetch(kind, artifact_id))[1]
+
     def verify(self, kind: ArtifactKind, artifact_id: str, on_progress: Callable[[int], None] | None = None) -> None:
         """See `Store.verify`."""
         directory = self.fetch(kind, artifact_id)
@@ -293,8 +297,7 @@ class DirectoryStore:
 
     def _place(self, kind: EntryKind, entry_id: str) -> Path:
         """The path of an entry; ids come from other processes, so path traversal is refused."""
-        if not ENTRY_ID.fullmatch(entry_id):
-            raise ArtifactMissingError(f"No {SINGULAR[kind]} has the id {entry_id!r}.")
+        require_entry_id(kind, entry_id)
         return self.root / kind / entry_id
 
     def _put(self, source: Path, target: Path, sha256: str) -> None:
@@ -345,6 +348,16 @@ class DirectoryStore:
             yield
         except OSError as error:
             raise StoreError(f"The store {self.root} cannot be written: {reason(error)}.") from error
+
+
+def require_entry_id(kind: EntryKind, entry_id: str) -> None:
+    """Check an id, which comes from another process.
+
+    Raises:
+        ArtifactMissingError: no entry can have it.
+    """
+    if not ENTRY_ID.fullmatch(entry_id):
+        raise ArtifactMissingError(f"No {SINGULAR[kind]} has the id {entry_id!r}.")
 
 
 class _TakenError(StoreError):

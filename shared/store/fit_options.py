@@ -147,8 +147,7 @@ def recency_of(store: Store, snapshot_id: str, wanted: float | None = None) -> f
         UsageError: the wanted recency needs times, and the snapshot has none.
         StoreError: the store does not hold the snapshot, or cannot be read.
     """
-    _, manifest = read_manifest(store.fetch("snapshots", snapshot_id))
-    has_times = "user_times" in manifest.arrays
+    has_times = "user_times" in store.manifest("snapshots", snapshot_id).arrays
     if wanted and not has_times:
         raise UsageError(
             f"A recency of {wanted:g} needs times, and snapshot {snapshot_id} has none. Import times, or fit with "

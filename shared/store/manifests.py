@@ -81,16 +81,26 @@ def read_manifest(directory: Path) -> tuple[str, Manifest]:
     """
     try:
         encoded = (directory / MANIFEST_NAME).read_bytes()
-        manifest = msgspec.json.decode(encoded, type=Manifest)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactMissingError(f"There is no artifact {directory.name}: its {MANIFEST_NAME} is missing.") from error
     except OSError as error:
         raise open_error(directory / MANIFEST_NAME, error) from error
+    return decode_manifest(encoded, directory.name)
+
+
+def decode_manifest(encoded: bytes, name: str) -> tuple[str, Manifest]:
+    """Decode the id and the manifest of the artifact of this name.
+
+    Raises:
+        ArtifactDamagedError: the manifest is invalid, or has an unsupported format.
+    """
+    try:
+        manifest = msgspec.json.decode(encoded, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ArtifactDamagedError(f"{MANIFEST_NAME} of artifact {directory.name} cannot be read.") from error
+        raise ArtifactDamagedError(f"{MANIFEST_NAME} of artifact {name} cannot be read.") from error
     if manifest.format != FORMAT_VERSION:
         raise ForeignFormatError(
-            f"{MANIFEST_NAME} of artifact {directory.name} has format {manifest.format}, but this release reads format "
+            f"{MANIFEST_NAME} of artifact {name} has format {manifest.format}, but this release reads format "
             f"{FORMAT_VERSION}: it is from another release, or damaged."
         )
     return manifest.id or short_hash(encoded), manifest

@@ -18,7 +18,8 @@ from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.redis.keys import Keys
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings, variable_of
-from reckoner.shared.store.location import store_directory
+from reckoner.shared.store.bucket import is_bucket
+from reckoner.shared.store.location import describe_store, store_directory
 from reckoner.shared.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ async def _set_token(redis: "Redis", key: str, token: str) -> bytes:
 
 def _is_embedded(settings: Settings) -> bool:
     """Whether Redis and store belong to the same home."""
-    if settings.redis_url:
+    if settings.redis_url or is_bucket(settings.store_location):
         return False
     return store_directory(settings.store_location).resolve().is_relative_to(settings.home_path.resolve())
 
@@ -212,13 +213,13 @@ def _read(settings: Settings, data: bytes | None, kind: type[M]) -> M | None:
 def _unmarked(settings: Settings) -> ForeignStoreError:
     where = describe(settings.redis_url) if settings.redis_url else "the embedded Redis"
     return ForeignStoreError(
-        f"The store {store_directory(settings.store_location)} is empty, but {where} has another one. Mount that store "
+        f"The store {describe_store(settings.store_location)} is empty, but {where} has another one. Mount that store "
         f"there, or set {variable_of('store_url')} to it. To start with this one, run `reckoner store take`."
     )
 
 
 def _foreign(settings: Settings, owner: str, ours: str) -> ForeignStoreError:
     return ForeignStoreError(
-        f"The store {store_directory(settings.store_location)} belongs to {owner}. Set {variable_of('store_url')} to "
+        f"The store {describe_store(settings.store_location)} belongs to {owner}. Set {variable_of('store_url')} to "
         f"another store for {ours}. If nobody else needs this one, take it over with `reckoner store take`."
     )

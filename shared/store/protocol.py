@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from reckoner.shared.store.manifests import Manifest
+
 ArtifactKind: TypeAlias = Literal["snapshots", "models"]
 EntryKind: TypeAlias = Literal["snapshots", "models", "parts"]
 
 MOST_HISTORY = 400
 # The fingerprint of a quarantined artifact.
 QUARANTINED = "quarantined"
+# The fingerprint of an artifact in a bucket that this host has not fetched.
+NOT_FETCHED = "not fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class Store(Protocol):
             ArtifactDamagedError: its manifest is not the published one, or it was quarantined.
         """
 
+    def manifest(self, kind: ArtifactKind, artifact_id: str) -> Manifest:
+        """Return the manifest of an artifact without its files. Raises as `fetch` does."""
+
     def verify(self, kind: ArtifactKind, artifact_id: str, on_progress: Callable[[int], None] | None = None) -> None:
         """Check the hashes of all files of an artifact; `on_progress` gets the number of bytes of each read.
 
@@ -54,7 +61,8 @@ class Store(Protocol):
     def fingerprint(self, kind: ArtifactKind, artifact_id: str) -> str:
         """The fingerprint of an artifact's files, which changes when one is replaced or written to, not on a renewal.
 
-        It is `QUARANTINED` for a quarantined artifact, and empty without files.
+        It is `QUARANTINED` for a quarantined artifact, `NOT_FETCHED` for one that `fetch` would bring to this host, and
+        empty without files.
         """
 
     def quarantine(self, kind: ArtifactKind, artifact_id: str, fingerprint: str, why: str) -> Path | None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from reckoner.shared.store.protocol import NOT_FETCHED, QUARANTINED
+
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 STAMP_TTL_S = 30 * 86_400.0
 # A stalled process blocks others no longer.
@@ -46,8 +48,8 @@ class VerificationCache:
             return math.inf
 
     def add(self, fingerprint: str) -> None:
-        """Note that an artifact was verified."""
-        if not fingerprint:
+        """Note that an artifact was verified, if this host has its files."""
+        if fingerprint in ("", NOT_FETCHED, QUARANTINED):
             return
         try:
             self._host.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from reckoner.shared.redis.connections import check, is_transient_redis_error, u
 from reckoner.shared.redis.embedded import find_redis
 from reckoner.shared.redis.following import follow_embedded
 from reckoner.shared.settings import Settings
-from reckoner.shared.store.location import open_store
+from reckoner.shared.store.location import store_of
 from reckoner.shared.store.ownership import claim_store
 from reckoner.workers.process.supervisor import DRAINED
 from reckoner.workers.process.wiring import build_engine, connect_waiting, connect_worker
@@ -41,7 +41,7 @@ def work(settings: Settings, name: str = "") -> int:
 
 
 async def _work(settings: Settings, name: str) -> int:
-    store = await in_own_thread(lambda: open_store(settings.store_location))
+    store = await in_own_thread(lambda: store_of(settings))
     url = find_redis(settings)
     redis = connect_worker(settings, url)
     await check(redis)

@@ -21,7 +21,7 @@ from reckoner.shared.redis.scripts import call
 from reckoner.shared.settings import Settings
 from reckoner.shared.startup import EventSender
 from reckoner.shared.stopping import supervisor_exit_timeout_s
-from reckoner.shared.store.location import open_store
+from reckoner.shared.store.location import store_of
 from reckoner.shared.store.ownership import claim_store
 from reckoner.shared.store.verification import verification_cache
 from reckoner.workers.runtime.store_watch import in_own_thread
@@ -109,7 +109,7 @@ class Supervisor:
             self._stop_children()
 
     async def _check(self) -> None:
-        store = await in_own_thread(lambda: open_store(self._settings.store_location))
+        store = await in_own_thread(lambda: store_of(self._settings))
         async with connect(find_redis(self._settings)) as redis:
             await check(redis)
             await claim_store(redis, self._settings, store, in_own_thread)

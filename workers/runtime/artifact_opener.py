@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from reckoner.shared.errors import ArtifactDamagedError, ForeignFormatError, StoreError
-from reckoner.shared.store.protocol import QUARANTINED, ArtifactKind, Store
+from reckoner.shared.store.protocol import NOT_FETCHED, QUARANTINED, ArtifactKind, Store
 from reckoner.shared.store.verification import UsageLock, VerificationCache
 from reckoner.workers.runtime.artifact_cache import VersionCheck
 
@@ -108,6 +108,9 @@ class ArtifactOpener:
         fingerprint = self._store.fingerprint(kind, artifact_id)
         if self._is_verified(fingerprint, since_s):
             return fingerprint
+        if fingerprint == NOT_FETCHED:
+            # Other processes wait for it longer than for the lock.
+            self._store.fetch(kind, artifact_id)
         with self._cache.lock(f"{kind}.{artifact_id}"):
             fingerprint = self._store.fingerprint(kind, artifact_id)
             # Another process may have verified it while this one waited for the lock.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reckoner.producer.doctor.examination import Examination
 from reckoner.producer.doctor.findings import Finding
 from reckoner.shared.settings import LoadedSettings, Settings
-from reckoner.shared.store.location import store_directory
+from reckoner.shared.store.location import is_store
 
 if TYPE_CHECKING:
     from reckoner.producer.http.calls import Server
@@ -48,7 +48,7 @@ async def _look(server: "Server", checks: Checks) -> None:
     try:
         found = [line async for line in examination.redis()]
         # A server without the store can tell nothing of it.
-        if await in_daemon(lambda: store_directory(settings.store_location).is_dir()):
+        if await in_daemon(lambda: is_store(settings)):
             found += await in_daemon(lambda: list(examination.store(None))) or []
         checks.findings = found
     finally:

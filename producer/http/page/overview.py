@@ -33,7 +33,7 @@ async def gather(call: "Call", _: Nothing, seen: Seen) -> dict[str, Any]:
     now = await operator.status(timeout=call.left_s)
     nights = await operator.entries(SHOWN_NIGHTS, "night", timeout=call.left_s)
     findings = await last_findings(call.server)
-    location = call.server.config.settings.store_location
+    settings = call.server.config.settings
     for lane, queue in now.queues.items():
         seen.add(lane, float(queue.oldest_ms or 0))
     return {
@@ -46,7 +46,7 @@ async def gather(call: "Call", _: Nothing, seen: Seen) -> dict[str, Any]:
         "seen_on": SEEN_ON,
         "wrong": [each for each in findings if each.state == "wrong"],
         "others": [each for each in findings if each.state != "wrong"],
-        "imported": await in_daemon(lambda: imported_last(location), wait_s=3.0),
+        "imported": await in_daemon(lambda: imported_last(settings), wait_s=3.0),
     }
 
 

@@ -574,7 +574,7 @@ async def test_a_store_that_cannot_be_used_is_one_line(settings: Settings, redis
     assert list((tmp_path / "mount point").iterdir()) == []
     (tmp_path / "file").write_text("")
     assert "cannot be created" in await found((tmp_path / "file").as_uri())
-    assert "Use a directory" in await found(f"s3://key:{SECRET}@bucket")
+    assert "Use a directory" in await found(f"ftp://key:{SECRET}@server")
     store = Path(settings.home) / "store"
     shutil.rmtree(store / "parts")
     (store / "parts").write_text("")

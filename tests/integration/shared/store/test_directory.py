@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError, StoreError
+from reckoner.shared.settings import Settings
 from reckoner.shared.store.artifacts import open_artifact, write_artifact
 from reckoner.shared.store.directory import SEEN_WITHIN_S, DirectoryStore
 from reckoner.shared.store.location import imported_last, open_store
@@ -302,7 +303,7 @@ def test_what_was_imported_last_is_not_known_of_a_store_that_hangs(
     monkeypatch.setattr("reckoner.shared.store.location.IMPORTED_WITHIN_S", 0.05)
     pipe = tmp_path / "current-snapshot"
     os.mkfifo(pipe)
-    assert imported_last(tmp_path.as_uri()) is None
+    assert imported_last(Settings(store_url=tmp_path.as_uri())) is None
     with pipe.open("w") as file:
         file.write("let go")
 
