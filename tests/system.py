@@ -306,7 +306,7 @@ class System:
         await self.idle()
         async with self.reckoner() as reckoner:
             assert not await ask(reckoner.redis, "EXISTS", self.keys.dead, self.keys.refused)
-        assert "Traceback" not in self.log.read_text()
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()[-3000:]
 
     async def keys_for_ever(self) -> set[str]:
         """All keys without expiry."""
@@ -318,7 +318,9 @@ class System:
         """The keys without expiry that an idle system may keep."""
         keys = self.keys
         named = {*keys.pointers, keys.generations, keys.store, keys.dead, keys.refused, *map(wake_key, keys.lanes)}
-        named |= {keys.event_stream, keys.recents, keys.recent_versions, keys.stale}
+        named |= {keys.event_stream, keys.recents, keys.recent_versions, keys.stale, keys.taken, keys.later}
+        named |= {keys.hidden, keys.hidden_version, keys.hidden_changes, keys.hidden_by_hand}
+        named |= {keys.unavailable, keys.unavailable_of}
         named |= {keys.held, keys.barred, keys.counts, keys.history, *keys.history_orders}
         async with self.reckoner() as reckoner:
             for pointer in keys.pointers:

@@ -13,6 +13,7 @@ from reckoner.shared.errors import ArtifactDamagedError, ArtifactMissingError
 from reckoner.shared.periodic import run_periodically
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.store.snapshots import Snapshot
+from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.runtime.runtime import Runtime
 
 LOOK_S = 1.0
@@ -49,8 +50,8 @@ class Availability:
             return 0
         try:
             snapshot = await runtime.snapshot(live.record.snapshot)
-        except (ArtifactMissingError, ArtifactDamagedError):
-            # Jobs and the scrub say so.
+        except (ArtifactMissingError, ArtifactDamagedError, NotNowError):
+            # Jobs and the scrub say so, and whoever watches the store.
             return 0
         changed = await (self._ended(snapshot, int(since), now) if is_same else self._replaced(snapshot, now))
         noted = f"{snapshot.id} {now}"
