@@ -97,6 +97,8 @@ class System:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.python = sys.executable
+        self.packages: tuple[Path, ...] = ()
+        """Where workers find more packages."""
         self._inherited = {name: value for name, value in os.environ.items() if not name.startswith("RECKONER_")}
         # Programs under tests/ run by path and need this repository's packages.
         self._inherited["PYTHONPATH"] = str(ROOT)
@@ -137,7 +139,7 @@ class System:
     ) -> Workers:
         """Start workers under a supervisor of their own, with these settings, possibly of another checkout."""
         command = [self.python, *program, "--processes", str(processes)]
-        environ = self.environ(**settings) | {"PYTHONPATH": str(root)}
+        environ = self.environ(**settings) | {"PYTHONPATH": os.pathsep.join(map(str, (root, *self.packages)))}
         self._workers.append(Workers(command, environ, self.log, root))
         return self._workers[-1]
 

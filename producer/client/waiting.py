@@ -14,6 +14,7 @@ from reckoner.shared.errors import ClientClosedError, RedisUnavailableError, Wai
 from reckoner.shared.flows.flow_state import ENDED, DamagedFlowError, State
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.redis.connections import is_transient_redis_error, unavailable
+from reckoner.shared.tracing import span
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -82,7 +83,10 @@ class Waiting:
         until = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         ends: Ends = asyncio.Queue()
         still_open = set(jobs)
-        with self._registered(self._waits, still_open, ends):
+        with (
+            span("wait", attributes={"jobs": len(jobs)}, current=False),
+            self._registered(self._waits, still_open, ends),
+        ):
             while still_open:
                 try:
                     async with asyncio.timeout_at(until):

@@ -18,6 +18,7 @@ from reckoner.producer.http.routes import Bound, Table
 from reckoner.producer.http.tokens import Identity
 from reckoner.shared.errors import ReckonerError
 from reckoner.shared.metrics.table import OTHER
+from reckoner.shared.tracing import called_by
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -130,7 +131,8 @@ class Dispatch(BaseRoute):
             if route.body is not None:
                 call.given = bound.reader.body(await self._body(call))
                 call.limit(getattr(call.given, "timeout", None))
-            result = await self._in_time(route.handle(call, asked), call.left_s + GRACE_S, "time-over")
+            with called_by(headers.get(b"traceparent")):
+                result = await self._in_time(route.handle(call, asked), call.left_s + GRACE_S, "time-over")
             if isinstance(result, Response):
                 status = result.status_code
                 return result

@@ -23,6 +23,7 @@ from reckoner.producer.http.app import make_app
 from reckoner.producer.http.config import HttpConfig
 from reckoner.producer.http.limits import BoundedProtocol
 from reckoner.shared.errors import UsageError
+from reckoner.shared.tracing import NO_DISTRIBUTION, configure_traces
 
 if TYPE_CHECKING:
     from reckoner.producer.http.calls import Server
@@ -129,6 +130,8 @@ class GracefulServer(uvicorn.Server):
 
 def run_process(config: HttpConfig, listening: socket.socket) -> None:
     """Serve in this process until a signal."""
+    if not configure_traces(os.environ):
+        log.warning("traces not exported", reason=NO_DISTRIBUTION)
     # It warns of each client that does not speak HTTP.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # A full collection over all imported modules would stall requests.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reckoner.shared.errors import WireError
+from reckoner.shared.tracing import checked
 from reckoner.shared.wire.shapes import PLAN, SPEC, BlockSpec, Lane, Plan, QuestionSpec, Spec, UserSpec
 
 State = Literal["split", "run", "reduce", "done", "failed", "cancelled"]
@@ -30,6 +31,8 @@ class Flow:
     ended_ms: int | None
     reason: str
     answer: bytes
+    traceparent: str = ""
+    """The W3C trace context of who asked first, if there is one."""
 
     @property
     def tasks(self) -> int:
@@ -129,6 +132,7 @@ def decode_flow(flow_id: str, fields: dict[bytes, bytes], join_prefix: str) -> F
             ended_ms=parse_count(field("ended")) if b"ended" in fields else None,
             reason=field("reason").decode(),
             answer=field("answer"),
+            traceparent=checked(fields.get(b"traceparent", b"").decode(errors="replace")),
         )
         # Scripts compute with these, and cannot roll back.
         for name in ("place", "rework"):

@@ -1,10 +1,11 @@
 """Flows: a job's state in Redis on its way through split, chunk and reduce, and each change of it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from contextlib import suppress
+from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from reckoner.shared.errors import QueueFullError, WireError
 from reckoner.shared.flows.flow_state import (
@@ -20,6 +21,7 @@ from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.refusals import Refusals, is_wrong_type
 from reckoner.shared.redis.scripts import Cached, Fence, Value, ask, call, load_script
+from reckoner.shared.tracing import caller, link, span
 from reckoner.shared.wire.jobs import Chunk, Finish, FlowTask, Reduce, Split, encode_job
 from reckoner.shared.wire.shapes import (
     OUTCOME,
@@ -40,6 +42,8 @@ from reckoner.shared.wire.shapes import (
 LONGEST_LOOK_MS = 600_000
 # A script that creates more flows would block the server for over 5 ms.
 FLOWS_AT_ONCE = 150
+# Of one span: each takes a round trip.
+MOST_LINKS = 10
 # The most blocks that follow one: with two, a window that grows is full after a few blocks.
 NEXT_BLOCKS = 2
 CANCELLED = "it was cancelled"
@@ -87,14 +91,35 @@ class Flows:
         Raises:
             QueueFullError: the lane holds `most_queued` jobs; the error's `taken` are the ids of the flows before.
         """
-        ids: list[str] = []
+        with span("enqueue", role="PRODUCER", attributes={"lane": lane, "jobs": len(specs)}) as traced:
+            ids, joined = await self._create(specs, joins, lane, most_queued)
+            if traced is not None and traced.is_recording():
+                if len(ids) == 1:
+                    traced.set_attribute("reckoner.job", ids[0])
+                await self._link(traced, joined)
+        return ids
+
+    async def _link(self, traced: Any, joined: Sequence[str]) -> None:
+        """Link the span of an enqueue to those who asked first for the jobs that it joined."""
+        # The jobs are there whatever happens here.
+        with suppress(RedisError):
+            for flow_id in joined[:MOST_LINKS]:
+                kept = await ask(self._redis, "HGET", self.keys.flow(flow_id), "traceparent")
+                link(traced, (kept or b"").decode(errors="replace"))
+
+    async def _create(
+        self, specs: Sequence[ClickSpec | StoreSpec], joins: Sequence[str], lane: Lane, most_queued: int | None
+    ) -> tuple[list[str], list[str]]:
+        """The ids of all flows, and of those that were joined."""
+        ids, new = list[str](), set[str]()
         pairs = list(zip(specs, joins, strict=True))
         for start in range(0, len(pairs), FLOWS_AT_ONCE):
             names = [*self.keys.lanes, self.keys.live_stem]
             arguments: list[Value] = [lane, self.first_look_ms, self.keys.flow("")]
-            arguments.append("" if most_queued is None else most_queued)
+            arguments += ["" if most_queued is None else most_queued, caller()]
             for spec, join in pairs[start : start + FLOWS_AT_ONCE]:
                 split = Split(fresh_id())
+                new.add(split.flow)
                 names += [self.keys.flow(split.flow), job_key(split.job_id), join]
                 arguments += [
                     split.flow,
@@ -108,7 +133,7 @@ class Flows:
             ids += [flow_id.decode() for flow_id in now]
             if len(ids) < min(start + FLOWS_AT_ONCE, len(pairs)):
                 raise QueueFullError(int(held), most_queued or 0, len(pairs), ids)
-        return ids
+        return ids, [flow_id for flow_id in ids if flow_id not in new]
 
     async def load(self, flow_id: str) -> Flow | None:
         """Load a flow, None if there is none.

@@ -12,6 +12,7 @@ from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.scripts import Value, ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
+from reckoner.shared.tracing import caller
 from reckoner.shared.wire.jobs import Split, encode_job
 from reckoner.shared.wire.shapes import EVENT, SPEC, Event, UserSpec
 
@@ -119,7 +120,7 @@ class Events:
         names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale, keys.current]
         names += [*keys.lanes, keys.live_stem, keys.later]
         arguments: list[Value] = [generation, self._most_events, "" if most_queued is None else most_queued]
-        arguments += [self._first_look_ms, keys.flow(""), len(users)]
+        arguments += [self._first_look_ms, keys.flow(""), len(users), caller()]
         for number, user in enumerate(users, 1):
             users[user], split = number, Split(fresh_id())
             names += [keys.recent(user), keys.left(user), keys.refreshed(user), keys.join_user(generation, user)]

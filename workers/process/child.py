@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 
@@ -15,6 +16,7 @@ from reckoner.shared.redis.following import follow_embedded
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.location import store_of
 from reckoner.shared.store.ownership import claim_store
+from reckoner.shared.tracing import NO_DISTRIBUTION, configure_traces
 from reckoner.workers.process.supervisor import DRAINED
 from reckoner.workers.process.wiring import build_engine, connect_waiting, connect_worker
 from reckoner.workers.runtime.store_watch import in_own_thread
@@ -37,6 +39,8 @@ def work(settings: Settings, name: str = "") -> int:
     Raises:
         ReckonerError: Redis or the store is unavailable.
     """
+    if not configure_traces(os.environ):
+        log.warning("traces not exported", reason=NO_DISTRIBUTION)
     return asyncio.run(_work(settings, name))
 
 

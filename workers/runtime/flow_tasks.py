@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import structlog
@@ -11,6 +11,7 @@ from reckoner.shared.errors import ReckonerError
 from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.metrics.table import JOB_WORK
 from reckoner.shared.redis.keys import job_key
+from reckoner.shared.tracing import NO_SPAN, span
 from reckoner.shared.wire.jobs import Chunk, FlowTask, Reduce, Split
 from reckoner.workers.engine.lease import Lease
 from reckoner.workers.runtime.delivery import TRIES_EXHAUSTED, Delivery, run_uncancellable
@@ -86,10 +87,21 @@ async def _run_if_wanted(delivery: Delivery, task: FlowTask, body: Body) -> None
 async def _run_body(delivery: Delivery, flow: Flow, task: FlowTask, body: Body) -> None:
     runtime, began_s = delivery.runtime, time.monotonic()
     try:
-        await runtime.invalidate_after_deaths(delivery.deaths, flow.spec)
-        await body(runtime, flow, task, delivery.lease)
+        with _traced(delivery, flow, task):
+            await runtime.invalidate_after_deaths(delivery.deaths, flow.spec)
+            await body(runtime, flow, task, delivery.lease)
     finally:
         runtime.counters.count(JOB_WORK, flow.kind, by=time.monotonic() - began_s)
+
+
+def _traced(delivery: Delivery, flow: Flow, task: FlowTask) -> AbstractContextManager[Any]:
+    """A span of the task, if the job's caller has a trace."""
+    if not flow.traceparent:
+        return NO_SPAN
+    attributes: dict[str, str | int] = {"job": flow.id, "kind": flow.kind, "lane": flow.lane, "try": delivery.tries}
+    if isinstance(task, Chunk):
+        attributes["chunk"] = task.index
+    return span(task.name, flow.traceparent, "CONSUMER", attributes)
 
 
 async def _load_flow(delivery: Delivery, task: FlowTask) -> Flow | None:

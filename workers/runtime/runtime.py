@@ -26,6 +26,7 @@ from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.models import Model, open_model
 from reckoner.shared.store.protocol import ArtifactKind, Store
 from reckoner.shared.store.snapshots import Snapshot, open_snapshot
+from reckoner.shared.tracing import span
 from reckoner.shared.wire.shapes import EvaluationSpec, FitSpec, Lane, Record, Spec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.kernels.scoring.score import ADDITIONS_PER_MS
@@ -333,11 +334,13 @@ class Runtime:
         stop = np.zeros(1, np.uint8)
         if additions < ADDITIONS_ON_LOOP:
             self.scheduler.skip(lane)
-            return _not_stopped(work(stop))
+            with span("kernel"):
+                return _not_stopped(work(stop))
         async with self.scheduler.turn(lane):
             running = self.threads.compute(lane, lambda: work(stop))
             try:
-                return _not_stopped(await asyncio.shield(running))
+                with span("kernel"):
+                    return _not_stopped(await asyncio.shield(running))
             except asyncio.CancelledError:
                 # A thread cannot be cancelled: wait until the kernel sees the flag.
                 stop[0] = 1

@@ -211,6 +211,9 @@ local function create_flow(keys, fields)
   redis.call('HSET', keys.flow, 'kind', fields.kind, 'state', 'split', 'round', '0', 'place', place, 'created', now,
     'looks', '0', 'rework', '0', 'planned', '0', 'spec', fields.spec, 'join', fields.join,
     'run', fields.run, 'block', fields.block, 'lane', fields.lane)
+  if (fields.traceparent or '') ~= '' then
+    redis.call('HSET', keys.flow, 'traceparent', fields.traceparent)
+  end
   redis.call('PEXPIRE', keys.flow, UNFINISHED_TTL_MS)
   redis.call('ZADD', keys.live[fields.lane], number(fields.now + fields.first_look), 'flow:' .. fields.id)
   enqueue(keys.lanes, fields.lane, place, keys.job, fields.job_id, fields.job_body)

@@ -3,7 +3,7 @@
 --       event: the mark of its id, any key for none
 -- ARGV  generation: whose lists are computed again ('' none); most_events the stream may hold; most_queued jobs the click
 --       lane may hold ('' any number), above which the lists become stale; flow_stem is the prefix of the keys of
---       flows; users: how many; for each user: name, flow id, spec, job id, job body; for each event:
+--       flows; users: how many; traceparent is the caller's trace context ('' none); for each user: name, flow id, spec, job id, job body; for each event:
 --       its user from 1, '1' if it has an id, the event as JSON, whose time may be null for now, the JSON string of the item if it
 --       is left out from now on, or ''
 -- Answers false if the pointer does not name `generation`; else for each event 'recorded', 'seen' if its id was recorded
@@ -11,11 +11,11 @@
 -- the next import on. A list is computed again by the flow under way, which looks for later events when it ends, or by
 -- a new flow: at once, or DEBOUNCE_MS after the one before.
 local stream, recents, versions, stale, current, click, batch, live_stem, later = unpack(KEYS, 1, 9)
-local generation, most_events, most_queued, first_look, flow_stem, users = unpack(ARGV, 1, 6)
+local generation, most_events, most_queued, first_look, flow_stem, users, traceparent = unpack(ARGV, 1, 7)
 local _, keys_of = tail(KEYS, 9, 6)
 local _, mark_of = tail(KEYS, 9 + 6 * users, 1)
-local _, fields_of = tail(ARGV, 6, 5)
-local events, event_of = tail(ARGV, 6 + 5 * users, 4)
+local _, fields_of = tail(ARGV, 7, 5)
+local events, event_of = tail(ARGV, 7 + 5 * users, 4)
 
 if generation ~= '' and text_at(current) ~= generation then return false end
 expect(stream, 'stream')
@@ -86,7 +86,7 @@ for i, name in pairs(recorded) do
     redis.call('SET', join, id, 'PX', UNFINISHED_TTL_MS)
     create_flow({ flow = flow, live = live, lanes = lanes, job = job }, {
       id = id, kind = 'user', spec = spec, join = join, run = '', block = '', lane = CLICK, job_id = job_id,
-      job_body = job_body, now = now, first_look = first_look, delay = delay,
+      job_body = job_body, now = now, first_look = first_look, delay = delay, traceparent = traceparent,
     })
   end
 end
