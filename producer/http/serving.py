@@ -23,7 +23,7 @@ from reckoner.producer.http.app import make_app
 from reckoner.producer.http.config import HttpConfig
 from reckoner.producer.http.limits import BoundedProtocol
 from reckoner.shared.errors import UsageError
-from reckoner.shared.tracing import NO_DISTRIBUTION, configure_traces
+from reckoner.shared.tracing import NO_DISTRIBUTION, configure_traces, end_traces
 
 if TYPE_CHECKING:
     from reckoner.producer.http.calls import Server
@@ -210,6 +210,7 @@ class Processes:
                 signal.signal(signum, signal.SIG_DFL)
             os.close(self._alive[1])
             run_process(replace(self._config, alive_fd=self._alive[0]), self._listening)
+            end_traces()
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,23 +18,29 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from reckoner import SyncReckoner
 from reckoner.shared.redis.scripts import ask
+from tests.patience import PATIENCE_S
 from tests.processes import started
+from tests.root import ROOT
 from tests.system import System, eventually, synthetic_pairs
 
 USER = "üser 001"
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 # What a distribution of OpenTelemetry is to a process.
 DISTRIBUTION = """
-import json
+import json, os
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
 
 class Distribution:
     def configure(self):
         provider, file = TracerProvider(), open({file!r}, "a", buffering=1)
         line = lambda span: json.dumps(json.loads(span.to_json())) + "\\n"
-        provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=file, formatter=line)))
+        exporter = ConsoleSpanExporter(out=file, formatter=line)
+        if "EXPORT_AT_EXIT" in os.environ:
+            provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000))
+        else:
+            provider.add_span_processor(SimpleSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
 """
 
@@ -134,17 +142,40 @@ async def test_a_job_is_in_the_trace_of_its_caller(
             await asyncio.to_thread(_recommend, system)
         await spans.whole(f"{thread.get_span_context().trace_id:032x}")
 
-        log = tmp_path / "serve.log"
-        monkeypatch.delenv("OTEL_TRACES_EXPORTER")
         environ = {name: value for name, value in system.environ().items() if not name.startswith("OTEL_")}
-        with started("producer", "serve", "--port", "0", environ=environ, log=log) as process:
-            assert process.stdout is not None
-            url = process.stdout.readline().split()[1]
-            header = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-            async with httpx.AsyncClient(base_url=url, headers=header) as http:
-                answer = await http.post("/v1/events", json={"events": [{"user": USER, "item": "item:05"}]})
-                assert answer.status_code == 200, answer.text
-        assert {each["parent_id"] for each in await spans.whole(TRACE)} >= {"0xb7ad6b7169203331"}
+        async with serving(environ, tmp_path / "serve.log") as http:
+            answer = await http.post("/v1/events", json={"events": [{"user": USER, "item": "item:05"}]})
+            assert answer.status_code == 200, answer.text
+            theirs = await spans.whole(TRACE)
+        assert {each["parent_id"] for each in theirs if each["name"] != "reckoner kernel"} == {f"0x{PARENT}"}
+
+
+async def test_each_process_of_serve_exports_its_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are left when it stops."""
+    async with traced_system(tmp_path, monkeypatch) as (system, spans):
+        path = os.pathsep.join(map(str, (ROOT, *system.packages)))
+        environ = system.environ() | {"PYTHONPATH": path, "EXPORT_AT_EXIT": "1"}
+        async with serving(environ, tmp_path / "serve.log", "--processes", "2") as http:
+            answer = await http.post("/v1/jobs", json={"users": [USER], "fresh": True})
+            assert answer.status_code == 202, answer.text
+
+        async def look() -> dict[str, Any] | None:
+            found = [each for each in spans.of(TRACE) if each["name"] == "reckoner enqueue"]
+            return found[0] if found else None
+
+        assert (await eventually(look))["parent_id"] == f"0x{PARENT}"
+
+
+@asynccontextmanager
+async def serving(environ: Mapping[str, str], log: Path, *options: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `reckoner serve` that sends a context, and the end of both in good order."""
+    with started("producer", "serve", "--port", "0", *options, environ=environ, log=log) as process:
+        assert process.stdout is not None
+        url, header = process.stdout.readline().split()[1], {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+        async with httpx.AsyncClient(base_url=url, headers=header) as http:
+            yield http
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
 
 
 def _recommend(system: System) -> None:
