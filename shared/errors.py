@@ -105,6 +105,14 @@ class NothingFittedError(ReckonerError):
     """There is no model yet: build one with `reckoner fit`."""
 
 
+class UserForgottenError(ReckonerError):
+    """The user is forgotten: nothing is recorded for them until `reckoner forget --undo`."""
+
+
+class ForgetRefusedError(ReckonerError):
+    """A job or a run is under way, which may need a snapshot: repeat `reckoner forget --now` when it has ended."""
+
+
 class GenerationUnknownError(ReckonerError):
     """There is no such generation: see `reckoner status`."""
 

@@ -18,6 +18,7 @@ from reckoner.producer.cli.enqueue import enqueue
 from reckoner.producer.cli.evaluate import evaluate
 from reckoner.producer.cli.export import export
 from reckoner.producer.cli.fit import fit
+from reckoner.producer.cli.forget import forget
 from reckoner.producer.cli.generations import promote, rollback
 from reckoner.producer.cli.get import get
 from reckoner.producer.cli.hidden import hidden, hide, unhide
@@ -51,9 +52,9 @@ app = typer.Typer(
 # In the order in which a new user needs them.
 app.command("import")(import_)
 for command in (
-    users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, record, merge, hide, unhide, hidden, tag,
-    tags, batch, export, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor, config, worker,
-    up, serve, demo, synth, version,
+    users, fit, evaluate, tune, compare, enqueue, get, show, similar, lists, record, merge, forget, hide, unhide,
+    hidden, tag, tags, batch, export, night, rollback, promote, job, cancel, status, pause, resume, drain, doctor,
+    config, worker, up, serve, demo, synth, version,
 ):  # fmt: skip
     # -TAG is no option.
     app.command(context_settings={"ignore_unknown_options": command is tag})(command)

@@ -12,7 +12,7 @@ import msgspec
 
 from reckoner.producer.client.answers import RecentEvent
 from reckoner.shared.cancelling import cancel_and_wait
-from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError
+from reckoner.shared.errors import HistoryTooLongError, NothingFittedError, UsageError, UserForgottenError
 from reckoner.shared.event_types import IMPRESSION, EventTypes
 from reckoner.shared.ids import require_id, shown
 from reckoner.shared.redis.scripts.constants import MOST_HIDES, MOST_RECENT, SLICE
@@ -64,6 +64,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 RECORDED = Recorded("recorded")
+FORGOTTEN = Recorded("refused", UserForgottenError.__doc__ or "")
 
 
 class _Shown(NamedTuple):
@@ -99,6 +100,9 @@ class Recording:
         if not isinstance(events, Iterable):
             raise UsageError(f"Expected a list of events, but got {shown(events)}. Put it into a list.")
         checked = [self._checked(event) for event in events]
+        if shown_to := {event.user for event in checked if isinstance(event, _Shown)}:
+            gone = await self._events.forgotten_among(list(shown_to))
+            checked = [FORGOTTEN if isinstance(event, _Shown) and event.user in gone else event for event in checked]
         await self._note_shown([event for event in checked if isinstance(event, _Shown)])
         outcomes = iter(await self._record([event for event in checked if isinstance(event, UserEvent)]))
         return [
@@ -172,6 +176,8 @@ class Recording:
             )
         if outcome == "ahead":
             return Recorded("refused", "The event's time is more than a day after the time of Redis' clock.")
+        if outcome == "forgotten":
+            return FORGOTTEN
         return Recorded(outcome)
 
     def _checked(self, event: Event) -> "UserEvent | Recorded | _Shown":
@@ -275,6 +281,8 @@ async def move_history(events: "Events", visitor: str, user: str) -> int:
     """
     if visitor == user:
         raise UsageError("The visitor and the user are the same.")
+    if await events.forgotten_among([visitor, user]):
+        raise UserForgottenError
     moved = await events.move(visitor, user)
     if moved == -3:
         raise HistoryTooLongError(f"The user would hide over {MOST_HIDES:,} items. Nothing was moved.")
@@ -293,6 +301,8 @@ async def hide_for(events: "Events", user: str, items: Sequence[str], *, show: b
     Raises:
         HistoryTooLongError: the user would hide too many.
     """
+    if await events.forgotten_among([user]):
+        raise UserForgottenError
     changed = await events.hide(user, items, show=show)
     if changed < 0:
         raise HistoryTooLongError(

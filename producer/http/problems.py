@@ -77,6 +77,7 @@ NAMES: tuple[tuple[type[errors.ReckonerError], str], ...] = (
     (errors.WorkersUnavailableError, "no-workers"),
     (errors.ClientClosedError, "not-ready"),
     (errors.WaitTimeoutError, "time-over"),
+    (errors.UserForgottenError, "conflict"),
     (errors.BarredError, "conflict"),
     (errors.RunInProgressError, "conflict"),
     (errors.NightInProgressError, "conflict"),

@@ -28,6 +28,7 @@ from reckoner.producer.importing.judging.suspects import find_list, find_suspect
 from reckoner.producer.importing.judging.values import as_texts
 from reckoner.producer.importing.judging.verdict import without_words
 from reckoner.producer.importing.merging.collecting import CollectedRows, Merged
+from reckoner.producer.importing.merging.forgetting import leave_out_forgotten
 from reckoner.producer.importing.merging.item_facts import ItemFacts
 from reckoner.producer.importing.merging.subtracting import leave_out_cancelled
 from reckoner.producer.importing.reading.columns import (
@@ -47,6 +48,7 @@ from reckoner.producer.importing.recorded import NoRows, ReadEvents, RecordedEve
 from reckoner.shared.errors import ReadAgainError, SourceError
 from reckoner.shared.event_types import Role
 from reckoner.shared.serving.events import BEGINNING
+from reckoner.shared.store.forgotten import forgotten_users
 from reckoner.shared.store.protocol import Store
 from reckoner.shared.store.repeats import Repeats
 
@@ -189,6 +191,8 @@ def gather(
 ) -> Gathered:
     """Read, check and merge all rows: of the current snapshot of `store` if they are appended, the source, and events.
 
+    Rows of forgotten users are left out.
+
     `make_room()` gives a directory for rows that are too many for the memory. The mark of events is taken before the
     source is read.
 
@@ -203,6 +207,7 @@ def gather(
     rules, repeats = options.rules, options.repeats or (earlier.repeats if earlier else "last")
     rules.check(repeats, append=options.append, columns=options.columns)
     replaced_mark = "" if options.append or options.read_events else current_mark(store)
+    forgotten = forgotten_users(store)
     events = options.read_events and options.read_events(progress, earlier.mark if earlier else BEGINNING)
     with contextlib.ExitStack() as stack:
 
@@ -229,6 +234,10 @@ def gather(
         others = rejected.count("left_out")
         if merged and rules.subtracting(options.columns):
             merged = leave_out_cancelled(merged, table, checker, rejected)
+        if merged and forgotten.users:
+            merged = leave_out_forgotten(merged, forgotten)
+            is_forgotten = forgotten.among(row.user for row in first)
+            first = [row for row, gone in zip(first, is_forgotten, strict=True) if not gone]
         n_good = collected.count - rejected.count("left_out") + others
         facts, items_file = collected.facts(rules.tag_separator), None
         if earlier is not None:

@@ -31,6 +31,7 @@ A job's score is its place in the queue, plus 1e14 while it is claimed, plus 2e1
 | `p:recents` | sorted set, the users with one of these three, or who have lost them, all 0 | the same | for ever |
 | `p:recent-versions` | hash, those users to when these three have changed, in microseconds | the same | for ever |
 | `p:later` | hash, user to the id of the last event beyond the counted | record, trim | for ever, as its events |
+| `p:forgotten` | hash, `key` and the hashes of forgotten users, whose events are refused | forget | for ever |
 | `p:taken` | string, the id up to which an import has taken events | take | for ever |
 | `p:event:HASH` | string, an event with this id was recorded | record | a day |
 | `p:refreshed:USER` | string, a job for the user's list was made for an event | record | a quarter of a second |
@@ -457,6 +458,11 @@ class Keys:
         """The mark up to which an import has taken the events."""
         return self._name("taken")
 
+    @property
+    def forgotten(self) -> str:
+        """The hashes of forgotten users, and their key."""
+        return self._name("forgotten")
+
     def event(self, event_id: str) -> str:
         """The mark of a recorded event, by its id of the caller's."""
         return self._name("event", sha256(event_id.encode()).hexdigest()[:32])
@@ -565,6 +571,7 @@ class Keys:
             self.history,
             self.recent_versions,
             self.later,
+            self.forgotten,
             self.counts,
         )
         lists |= {self.event_stream: "stream", self.hidden_changes: "stream"}

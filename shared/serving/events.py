@@ -12,6 +12,7 @@ from reckoner.shared.ids import fresh_id
 from reckoner.shared.redis.keys import Keys, job_key
 from reckoner.shared.redis.scripts import Value, ask, call
 from reckoner.shared.redis.scripts.constants import SLICE
+from reckoner.shared.store.forgotten import Forgotten
 from reckoner.shared.tracing import caller
 from reckoner.shared.wire.jobs import Split, encode_job
 from reckoner.shared.wire.shapes import EVENT, SPEC, Event, UserSpec
@@ -29,7 +30,7 @@ ENTRIES_AT_ONCE = 4_000
 # Entries of the stream: the id and the fields of each.
 Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]
 # What became of an event; see `record.lua`.
-Recorded = Literal["recorded", "seen", "full", "later", "ahead"]
+Recorded = Literal["recorded", "seen", "full", "later", "ahead", "forgotten"]
 
 
 class UserEvent(NamedTuple):
@@ -118,7 +119,7 @@ class Events:
         """
         keys, users = self._keys, {event.user: 0 for event in events}
         names = [keys.event_stream, keys.recents, keys.recent_versions, keys.stale, keys.current]
-        names += [*keys.lanes, keys.live_stem, keys.later]
+        names += [*keys.lanes, keys.live_stem, keys.later, keys.forgotten]
         arguments: list[Value] = [generation, self._most_events, "" if most_queued is None else most_queued]
         arguments += [self._first_look_ms, keys.flow(""), len(users), caller()]
         for number, user in enumerate(users, 1):
@@ -135,6 +136,24 @@ class Events:
         if answers is None:
             raise MovedError
         return [answer.decode() for answer in answers]
+
+    async def forgotten_among(self, users: Sequence[str]) -> set[str]:
+        """Which of some users are forgotten; mostly one round trip."""
+        key = await ask(self._redis, "HGET", self._keys.forgotten, "key")
+        if key is None or not users:
+            return set()
+        known = Forgotten(key.decode(errors="replace"))
+        since = await ask(self._redis, "HMGET", self._keys.forgotten, *map(known.hash_of, users))
+        return {user for user, found in zip(users, since, strict=True) if found is not None}
+
+    async def set_forgotten(self, forgotten: Forgotten) -> None:
+        """Refuse the events of these users from now on, and of no others."""
+        values: list[Value] = [value for name in forgotten.users for value in (name, "1")]
+        async with self._redis.pipeline() as pipe:
+            pipe.execute_command("DEL", self._keys.forgotten)
+            if forgotten.users:
+                pipe.execute_command("HSET", self._keys.forgotten, "key", forgotten.key, *values)
+            await pipe.execute()
 
     async def hide(self, user: str, items: Sequence[str], *, show: bool = False) -> int:
         """Hide items from a user, or show them again; returns how many were not hidden, or not shown, before.

@@ -16,6 +16,8 @@ MOST_HISTORY = 400
 QUARANTINED = "quarantined"
 # The fingerprint of an artifact in a bucket that this host has not fetched.
 NOT_FETCHED = "not fetched"
+# The age at which an unreferenced artifact is deleted.
+GRACE_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,12 @@ from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import decode_generation_lists
 from reckoner.shared.store.model_config import config_of, model_id
 from reckoner.shared.store.ownership import claim_store
-from reckoner.shared.store.protocol import EntryKind, Store
+from reckoner.shared.store.protocol import GRACE_S, EntryKind, Store
 from reckoner.shared.wire.shapes import RECORD, SPEC, BlockSpec, EvaluationSpec, FitSpec
 from reckoner.workers.runtime.runtime import Runtime
 
 log = structlog.get_logger()
 
-GRACE_S = 86_400.0
 POLL_S = 10.0
 EACH_MS = 600_000
 LAYOUTS_S = 600.0

@@ -32,9 +32,10 @@ class Imported(NamedTuple):
     """The last line on standard error."""
 
 
-def fingerprint(arguments: str, event_types: str = "", last_event: str = "") -> str:
+def fingerprint(arguments: str, event_types: str = "", last_event: str = "", forgotten: str = "") -> str:
     """What changes when the source does: the arguments, all files that they name, in order, and the event types.
 
+    Unless rows are appended, also the forgotten users, by their digest: rows are not appended twice for their sake.
     Where recorded events are imported too, or the source has them, also the id of the last one. Empty unless the source
     is of files and events only.
     """
@@ -45,7 +46,7 @@ def fingerprint(arguments: str, event_types: str = "", last_event: str = "") -> 
         return ""
     if not all(found) or not (found or "--events" in words):
         return ""
-    files = json.dumps([words, found, *filter(None, [event_types])])
+    files = json.dumps([words, found, *filter(None, [event_types, forgotten * (not appends(arguments))])])
     return f"{files} {last_event}" if takes_events(arguments) else files
 
 

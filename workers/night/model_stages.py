@@ -11,6 +11,7 @@ from reckoner.shared.errors import SOURCE_AWAY, StoreError, UsageError
 from reckoner.shared.redis.connections import is_transient_redis_error
 from reckoner.shared.serving.generations import base_of, generation_id
 from reckoner.shared.store.fit_options import configuration, default_model, parse_options, recency_of
+from reckoner.shared.store.forgotten import forgotten_users
 from reckoner.shared.store.model_config import ModelConfig, fit_spec, model_id
 from reckoner.shared.store.night_import import (
     begin_night_import,
@@ -44,7 +45,10 @@ async def import_stage(work: Work) -> None:
     # Taken before the import: a file that changes meanwhile is imported again.
     types = work.runtime.settings.event_types
     last_event = str(await work.runtime.events.last()) if takes_events(source) else ""
-    now = await work.runtime.in_thread(lambda: fingerprint(source, types, last_event))
+    forgotten = await work.runtime.in_store(lambda: forgotten_users(store))
+    # Redis may have been emptied.
+    await work.runtime.events.set_forgotten(forgotten)
+    now = await work.runtime.in_thread(lambda: fingerprint(source, types, last_event, forgotten.digest))
     last = await work.runtime.in_store(lambda: imported_source(store))
     has_rows = bool(before) and (before == last.made or (appends(source) and before in last.extended))
     if now and has_rows and last.fingerprint == now:

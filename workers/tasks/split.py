@@ -59,12 +59,15 @@ async def plan_scoring(runtime: Runtime, spec: ScoringSpec, block: int) -> Plan 
     """The candidate ranges of a scoring job's chunk tasks, and what counts beside the snapshot.
 
     The plan of a basket without known items, or of a user with nothing but events of unknown items, has no ranges: the
-    list is empty. An unknown user without events has no plan, None.
+    list is empty. An unknown user without events, and a forgotten
+    one, has no plan, None.
     """
     record = await runtime.record(spec.generation)
     snapshot = await runtime.snapshot(record.snapshot)
     if isinstance(spec, BasketSpec) and not (await runtime.in_thread(lambda: known_items(spec, snapshot)))[0].size:
         return Plan([0])
+    if isinstance(spec, UserSpec) and await runtime.events.forgotten_among([spec.user]):
+        return None
     users = range(0) if isinstance(spec, BasketSpec) else users_of(spec, block, snapshot)
     frozen = await freeze(runtime, spec, users, snapshot, record)
     if isinstance(spec, UserSpec) and not users and not (frozen and any(frozen.counting)):

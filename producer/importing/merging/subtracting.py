@@ -30,7 +30,7 @@ def leave_out_cancelled(merged: Merged, table: Table, checker: Checker, rejected
     is_kept = rows.weights.astype(np.float32) > ROUNDING * checker.largest_weight
     if is_kept.all():
         return merged
-    cancelled = _only_used(replace(merged, rows=rows.take(np.flatnonzero(~is_kept)), left=None))
+    cancelled = only_used(replace(merged, rows=rows.take(np.flatnonzero(~is_kept)), left=None))
     pairs = _pairs(cancelled.rows.users, cancelled.rows.items, cancelled)
     for batch in table.batches(checker.chosen.names(), lambda *_: None, checker.chosen.whole()):
         good = checker.check(batch, RejectedRows())
@@ -43,7 +43,7 @@ def leave_out_cancelled(merged: Merged, table: Table, checker: Checker, rejected
             places = good.places[is_cancelled]
             rejected.add_rows("left_out", REASON, batch, places, checker.chosen.weight)
     kept = rows.take(np.flatnonzero(is_kept))
-    return _only_used(replace(merged, rows=kept, left=_without_cancelled(merged, is_kept)))
+    return only_used(replace(merged, rows=kept, left=_without_cancelled(merged, is_kept)))
 
 
 def _without_cancelled(merged: Merged, is_kept: NDArray[np.bool_]) -> Rows | None:
@@ -56,7 +56,7 @@ def _without_cancelled(merged: Merged, is_kept: NDArray[np.bool_]) -> Rows | Non
     return replace(left, roles=roles).take(np.flatnonzero(roles & LEFT_OUT))
 
 
-def _only_used(merged: Merged) -> Merged:
+def only_used(merged: Merged) -> Merged:
     """The same pairs, and only their ids."""
     rows, left = merged.rows, merged.left
     all_rows = [rows] if left is None else [rows, left]

@@ -7,13 +7,13 @@
 --       its user from 1, '1' if it has an id, the event as JSON, whose time may be null for now, the JSON string of the item if it
 --       is left out from now on, or ''
 -- Answers false if the pointer does not name `generation`; else for each event 'recorded', 'seen' if its id was recorded
--- before, 'ahead' if its time is over a day after now, 'full' if the stream holds `most_events`, or 'later' if its user has MOST_RECENT events: this one counts from
+-- before, 'forgotten' if its user is (see keys.py), 'ahead' if its time is over a day after now, 'full' if the stream holds `most_events`, or 'later' if its user has MOST_RECENT events: this one counts from
 -- the next import on. A list is computed again by the flow under way, which looks for later events when it ends, or by
 -- a new flow: at once, or DEBOUNCE_MS after the one before.
-local stream, recents, versions, stale, current, click, batch, live_stem, later = unpack(KEYS, 1, 9)
+local stream, recents, versions, stale, current, click, batch, live_stem, later, forgotten = unpack(KEYS, 1, 10)
 local generation, most_events, most_queued, first_look, flow_stem, users, traceparent = unpack(ARGV, 1, 7)
-local _, keys_of = tail(KEYS, 9, 6)
-local _, mark_of = tail(KEYS, 9 + 6 * users, 1)
+local _, keys_of = tail(KEYS, 10, 6)
+local _, mark_of = tail(KEYS, 10 + 6 * users, 1)
 local _, fields_of = tail(ARGV, 7, 5)
 local events, event_of = tail(ARGV, 7 + 5 * users, 4)
 
@@ -23,6 +23,7 @@ expect(recents, 'zset')
 expect(versions, 'hash')
 expect(stale, 'zset')
 expect(later, 'hash')
+expect(forgotten, 'hash')
 local lanes, live = lanes_of(click, batch), live_of(live_stem)
 for i = 1, users do
   local recent, left = keys_of(i)
@@ -30,13 +31,15 @@ for i = 1, users do
   expect(left, 'string')
 end
 
-local now = now_ms()
+local now, forgotten_key = now_ms(), redis.call('HGET', forgotten, 'key')
 local room, answers, recorded, last = most_events - redis.call('XLEN', stream), {}, {}, 0
 for i = 1, events do
   local user, has_id, event, left_item = event_of(i)
   local mark = has_id == '1' and mark_of(i)
   user = tonumber(user)
-  if mark and redis.call('EXISTS', mark) == 1 then
+  if forgotten_key and redis.call('HEXISTS', forgotten, redis.sha1hex(forgotten_key .. fields_of(user))) == 1 then
+    answers[i] = 'forgotten'
+  elseif mark and redis.call('EXISTS', mark) == 1 then
     answers[i] = 'seen'
   elseif (tonumber(string.match(event, '(%-?%d+)%]$')) or 0) > now + DAY_MS then
     answers[i] = 'ahead'

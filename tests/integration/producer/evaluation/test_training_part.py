@@ -23,8 +23,9 @@ from reckoner.shared.flows.flow_state import DamagedFlowError, Flow
 from reckoner.shared.store.directory import DirectoryStore
 from reckoner.shared.store.evaluation_parts import Lists
 from reckoner.shared.store.model_config import ModelConfig
+from reckoner.shared.store.protocol import GRACE_S
 from reckoner.shared.store.snapshots import open_snapshot
-from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
+from reckoner.workers.maintenance.retention import delete_unreferenced
 from tests.lanes import until
 from tests.reference import reference_lists, reference_rows, reference_weights
 from tests.world import Hand, World

@@ -18,11 +18,12 @@ from reckoner.shared.flows.dead_letters import DeadLetters
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.serving.generations import GenerationLists, decode_generation_lists
+from reckoner.shared.store.protocol import GRACE_S
 from reckoner.shared.store.snapshots import write_snapshot
 from reckoner.shared.wire.shapes import RESULT, FitSpec, Record, Result, UserSpec
 from reckoner.workers.engine.outcomes import NotNowError
 from reckoner.workers.maintenance.generation_cleanup import GenerationCleanup
-from reckoner.workers.maintenance.retention import GRACE_S, delete_unreferenced
+from reckoner.workers.maintenance.retention import delete_unreferenced
 from tests.system import eventually
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World, open_gates
 

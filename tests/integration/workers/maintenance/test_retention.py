@@ -14,9 +14,10 @@ from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import SLICE
 from reckoner.shared.settings import Settings
 from reckoner.shared.store.ownership import claim_store
+from reckoner.shared.store.protocol import GRACE_S
 from reckoner.shared.wire.shapes import RECORD, EvaluationSpec, UserSpec
 from reckoner.workers.maintenance import retention
-from reckoner.workers.maintenance.retention import GRACE_S, delete_under_lock, delete_unreferenced, referenced_artifacts
+from reckoner.workers.maintenance.retention import delete_under_lock, delete_unreferenced, referenced_artifacts
 from reckoner.workers.process.wiring import connect_worker
 from tests.world import Hand, World, make_world
 

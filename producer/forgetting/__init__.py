@@ -1,0 +1,1 @@
+"""How are users erased, and what still has them?"""
