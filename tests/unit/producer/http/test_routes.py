@@ -19,9 +19,9 @@ from reckoner.shared import errors
 OPEN = {"/health/live", "/health/ready"}
 # Errors of imports, stores and the command line: no request causes them.
 ELSEWHERE = {
-    "ArtifactDamagedError", "ArtifactMissingError", "EmbeddedServerError", "ForgetRefusedError", "ForeignFormatError", "ForeignStoreError",
-    "MissingExtraError", "NotTimesError", "OutputError", "ReadAgainError", "ReckonerError", "SourceAwayError",
-    "SourceError", "StoreError", "WireError", "WrongLoopError",
+    "ArtifactDamagedError", "ArtifactMissingError", "EmbeddedServerError", "ForeignFormatError", "ForeignStoreError",
+    "ForgetRefusedError", "MissingExtraError", "NotTimesError", "OutputError", "ReadAgainError", "ReckonerError",
+    "SourceAwayError", "SourceError", "StoreError", "WireError", "WrongLoopError",
 }  # fmt: skip
 
 
