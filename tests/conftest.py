@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.embedded import EmbeddedServer
+from tests.objects import ObjectProxy, object_proxy
 from tests.s3 import credentials, make_bucket, s3_server
 from tests.servers import server_program, server_version, start_server
 
@@ -86,9 +87,16 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a new bucket, `s3://...`, with its credentials in the environment."""
-    for name, value in credentials(s3).items():
+def objects_proxy(s3: str) -> Iterator[ObjectProxy]:
+    """A proxy of that server, of the test's own."""
+    with object_proxy(s3) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bucket(s3: str, objects_proxy: ObjectProxy, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket behind the proxy, `s3://...`, with its credentials in the environment."""
+    for name, value in credentials(objects_proxy.url).items():
         monkeypatch.setenv(name, value)
     return f"s3://{make_bucket(s3)}"
 

@@ -28,7 +28,7 @@ from reckoner.shared.redis.embedded import Fsync
 from reckoner.shared.redis.keys import Keys, wake_key
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.settings import Settings, load_settings
-from reckoner.shared.store.location import open_store
+from reckoner.shared.store.location import store_of
 from reckoner.shared.store.model_config import ModelConfig
 from reckoner.shared.store.snapshots import open_snapshot, write_snapshot
 from tests.patience import PATIENCE_S
@@ -105,7 +105,7 @@ class System:
         self._given = {"home": home, **settings}
         self.settings: Settings = load_settings(self.environ())
         self.keys = Keys(self.settings.prefix)
-        self.store = open_store(self.settings.store_location)
+        self.store = store_of(self.settings)
         self.log = home / "workers.log"
         self._workers: list[Workers] = []
 

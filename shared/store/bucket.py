@@ -4,19 +4,22 @@ Credentials, region and endpoint come from the environment, as the provider's ow
 the client's, which may have parts of a signed request.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from reckoner.shared.errors import MissingExtraError, StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Client
+
+T = TypeVar("T")
 
 # The provider of a scheme, and the variable with an endpoint of one's own.
 SCHEMES: Final = {
@@ -28,6 +31,7 @@ SCHEMES: Final = {
 CHUNK_BYTES: Final = 8 << 20
 TIMEOUT_S: Final = 30
 RETRY_S: Final = 20
+READS: Final = 3
 NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 
 
@@ -78,32 +82,35 @@ class Bucket:
         """The bytes of an object, None if there is none."""
         import obstore
 
-        with self._asking("read"):
-            try:
-                return bytes(obstore.get(self._client, key).bytes())
-            except FileNotFoundError:
-                return None
+        return self._read(lambda: bytes(obstore.get(self._client, key).bytes()))
 
     def get_range(self, key: str, start: int, end: int) -> bytes | None:
         """The bytes from `start` to `end` of an object, fewer at its end; None if there is no object."""
         import obstore
 
-        with self._asking("read"):
-            try:
-                return bytes(obstore.get_range(self._client, key, start=start, end=end))
-            except FileNotFoundError:
-                return None
+        return self._read(lambda: bytes(obstore.get_range(self._client, key, start=start, end=end)))
 
     def find(self, key: str) -> Found | None:
         """What is known of an object, None if there is none."""
         import obstore
 
-        with self._asking("read"):
-            try:
-                found = obstore.head(self._client, key)
-            except FileNotFoundError:
-                return None
-        return Found(key, found["size"], found["last_modified"].timestamp())
+        found = self._read(lambda: obstore.head(self._client, key))
+        return None if found is None else Found(key, found["size"], found["last_modified"].timestamp())
+
+    def list(self, folder: str) -> list[Found]:
+        """All objects below a folder, by their keys."""
+        import obstore
+
+        found = self._read(
+            lambda: [each for batch in obstore.list(self._client, prefix=folder, chunk_size=1000) for each in batch]
+        )
+        return sorted(Found(each["path"], each["size"], each["last_modified"].timestamp()) for each in found or ())
+
+    def check(self) -> None:
+        """Check that the bucket is there, and may be listed."""
+        import obstore
+
+        self._read(lambda: next(iter(obstore.list(self._client, chunk_size=1)), None))
 
     def put(self, key: str, data: bytes | Path) -> None:
         """Write an object, whole or not at all."""
@@ -124,37 +131,35 @@ class Bucket:
                 return False
         return True
 
-    def list(self, folder: str) -> list[Found]:
-        """All objects below a folder, by their keys."""
-        import obstore
-
-        with self._asking("read"):
-            found = [each for batch in obstore.list(self._client, prefix=folder, chunk_size=1000) for each in batch]
-        return sorted(Found(each["path"], each["size"], each["last_modified"].timestamp()) for each in found)
-
-    def check(self) -> None:
-        """Check that the bucket is there, and may be listed."""
-        import obstore
-
-        with self._asking("listed"):
-            next(iter(obstore.list(self._client, chunk_size=1)), None)
-
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, in this order; missing ones are no error."""
         import obstore
 
         with self._asking("written"):
             for key in keys:
-                try:
+                with contextlib.suppress(FileNotFoundError):
                     obstore.delete(self._client, key)
-                except FileNotFoundError:
-                    continue
 
     def now_s(self) -> float:
         """The time by the bucket's own clock, in seconds since 1970: a host's may be wrong."""
         self.put("clock", b"")
         found = self.find("clock")
         return time.time() if found is None else found.written_s
+
+    def _read(self, work: Callable[[], T]) -> T | None:
+        """Read, None for a missing object; the client itself does not read again what was cut off."""
+        from obstore.exceptions import GenericError
+
+        with self._asking("read"):
+            for left in reversed(range(READS)):
+                try:
+                    return work()
+                except FileNotFoundError:
+                    return None
+                except GenericError:
+                    if not left:
+                        raise
+        return None
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -189,7 +194,7 @@ def _client(scheme: str, bucket: str, prefix: str) -> "Client":
             "timeout": timedelta(seconds=TIMEOUT_S),
         },
         retry_config={
-            "max_retries": 4,
+            "max_retries": 2,
             "retry_timeout": timedelta(seconds=RETRY_S),
             "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
         },

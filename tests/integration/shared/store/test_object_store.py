@@ -1,8 +1,15 @@
 """A store in a bucket keeps what it was given, for hosts that share no directory."""
 
+import os
+import shutil
+import subprocess
+import sys
+import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -14,6 +21,10 @@ from reckoner.shared.store.bucket import Bucket
 from reckoner.shared.store.location import cache_directory, describe_store, imported_last, store_of
 from reckoner.shared.store.manifests import MANIFEST_NAME
 from reckoner.shared.store.protocol import NOT_FETCHED, QUARANTINED, Store
+from tests.objects import Fault, ObjectProxy
+from tests.patience import PATIENCE_S
+from tests.processes import environment
+from tests.s3 import SECRET
 
 NewHost = Callable[..., Store]
 
@@ -202,3 +213,144 @@ def test_the_last_import_is_shown_within_a_time(bucket: str, new_host: NewHost, 
     store.set_current_snapshot(artifact_id)
     assert imported_last(settings) == artifact_id
     assert not cache_directory(settings).exists()
+
+
+@pytest.fixture
+def chunks(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The bytes of a request, which are few."""
+    monkeypatch.setattr("reckoner.shared.store.object_store.CHUNK_BYTES", 10_000)
+    return 10_000
+
+
+FETCH = """
+import sys
+from reckoner.shared.settings import load_settings
+from reckoner.shared.store.location import store_of
+store = store_of(load_settings())
+print("ready", flush=True)
+sys.stdin.readline()
+print(store.fetch("snapshots", sys.argv[1]))
+"""
+
+
+def fetchers(bucket: str, home: Path, artifact_id: str, count: int) -> "list[subprocess.Popen[str]]":
+    """Processes of a host that are about to fetch an artifact."""
+    environ = environment(RECKONER_STORE_URL=f"{bucket}/a/store", RECKONER_HOME=home)
+    command = [sys.executable, "-c", FETCH, artifact_id]
+    started = [subprocess.Popen(command, env=environ, stdin=PIPE, stdout=PIPE, text=True) for _ in range(count)]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    return started
+
+
+def test_processes_of_a_host_fetch_an_artifact_once(
+    bucket: str, new_host: NewHost, objects: Bucket, objects_proxy: ObjectProxy, tmp_path: Path
+) -> None:
+    """However many ask at once; all get the same directory."""
+    artifact_id = publish(new_host("a"), 1000)
+    array = array_of(objects, artifact_id).rpartition("/")[2]
+    objects_proxy.requests.clear()
+    objects_proxy.fault = "slow"
+    started = fetchers(bucket, tmp_path / "höme b", artifact_id, 3)
+    said = {process.communicate("\n", timeout=PATIENCE_S)[0] for process in started}
+    assert len(said) == 1
+    assert open_artifact(Path(said.pop().strip()), "snapshots", verify=True).id == artifact_id
+    assert objects_proxy.reads(array) == 1
+
+
+def test_a_killed_download_goes_on_where_it_was(
+    bucket: str, new_host: NewHost, objects: Bucket, objects_proxy: ObjectProxy, chunks: int, tmp_path: Path
+) -> None:
+    """What is there is not fetched again, and a part of a chunk neither."""
+    artifact_id = publish(new_host("a"), 5000)
+    array = array_of(objects, artifact_id).rpartition("/")[2]
+    whole = new_host("a").fetch("snapshots", artifact_id)
+    there = new_host("b")
+    room = next((tmp_path / "höme b").glob("cache/*/scratch")) / f"filling-snapshots-{artifact_id}"
+    room.mkdir()
+    shutil.copy(whole / "none.npy", room)
+    (room / "numbers.npy").write_bytes((whole / "numbers.npy").read_bytes()[: 2 * chunks + 5])
+    objects_proxy.requests.clear()
+    directory = there.fetch("snapshots", artifact_id)
+    # 40,128 bytes in all.
+    assert objects_proxy.reads(array) == 3
+    assert objects_proxy.reads(".npy") == 3
+    assert open_artifact(directory, "snapshots", verify=True).id == artifact_id
+    assert not room.exists()
+
+
+def test_a_process_that_waits_takes_over_from_one_that_is_killed(
+    bucket: str, new_host: NewHost, objects: Bucket, objects_proxy: ObjectProxy, tmp_path: Path
+) -> None:
+    """The lock ends with its process."""
+    artifact_id = publish(new_host("a"), 1000)
+    array = array_of(objects, artifact_id).rpartition("/")[2]
+    first, second = fetchers(bucket, tmp_path / "höme b", artifact_id, 2)
+    objects_proxy.requests.clear()
+    objects_proxy.fault, objects_proxy.delay_s = "slow", 600.0
+    assert first.stdin is not None
+    first.stdin.write("\n")
+    first.stdin.flush()
+    while not objects_proxy.requests:
+        time.sleep(0.01)
+    objects_proxy.fault = ""
+    first.kill()
+    first.communicate()
+    said, _ = second.communicate("\n", timeout=PATIENCE_S)
+    assert open_artifact(Path(said.strip()), "snapshots", verify=True).id == artifact_id
+    assert objects_proxy.reads(array) == 1
+
+
+@pytest.mark.parametrize(("fault", "every"), [("error", 2), ("away", 3), ("cut", 2), ("slow", 1)])
+def test_a_fault_now_and_then_is_not_noticed(
+    new_host: NewHost, objects_proxy: ObjectProxy, chunks: int, fault: Fault, every: int
+) -> None:
+    """Requests are tried again, and all bytes are there."""
+    objects_proxy.fault, objects_proxy.every, objects_proxy.delay_s = fault, every, 0.02
+    here, there = new_host("a"), new_host("b")
+    artifact_id = publish(here, 5000)
+    here.set_current_snapshot(artifact_id)
+    assert there.current_snapshot() == artifact_id
+    assert open_artifact(there.fetch("snapshots", artifact_id), "snapshots", verify=True).id == artifact_id
+    assert there.get_part(here.put_part(b"x" * 50_000)) == b"x" * 50_000
+    there.delete("snapshots", artifact_id)
+    assert list(here.entries("snapshots")) == []
+
+
+@pytest.mark.parametrize("fault", ["error", "away", "cut"])
+def test_a_bucket_that_stays_away_is_one_sentence(
+    new_host: NewHost, objects_proxy: ObjectProxy, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """It has no secret, and what the host has can be read; a damaged answer quarantines nothing."""
+    monkeypatch.setattr("reckoner.shared.store.bucket.RETRY_S", 0)
+    here, there = new_host("a"), new_host("b")
+    artifact_id = publish(here, 1000)
+    objects_proxy.fault = fault
+    for work in (there.current_snapshot, lambda: there.fetch("snapshots", artifact_id), lambda: publish(there, 7)):
+        with pytest.raises(StoreError, match="the bucket does not answer") as caught:
+            work()
+        assert not isinstance(caught.value, ArtifactDamagedError)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert open_artifact(here.fetch("snapshots", artifact_id), "snapshots", verify=True).id == artifact_id
+    objects_proxy.fault = ""
+    assert list(there.quarantined()) == []
+    assert there.fetch("snapshots", artifact_id).exists()
+
+
+def test_the_cache_is_bounded(new_host: NewHost, tmp_path: Path) -> None:
+    """What was used longest ago goes first, what is in use stays, and what goes is fetched again."""
+    here, there = new_host("a"), new_host("b")
+    # Each is 0.4 MB of at most 1.
+    names = [publish(here, 50_000 + number) for number in range(4)]
+    old, older, used = (there.fetch("snapshots", name) for name in names[:3])
+    assert old.exists()
+    for directory, age_s in ((old, 7_200), (older, 10_800), (used, 14_400)):
+        os.utime(directory / MANIFEST_NAME, (time.time() - age_s,) * 2)
+        for path in directory.iterdir():
+            os.utime(path, (time.time() - age_s,) * 2)
+    there.fingerprint("snapshots", names[2])
+    there.fetch("snapshots", names[3])
+    assert (old.exists(), older.exists(), used.exists()) == (False, False, True)
+    assert there.fingerprint("snapshots", names[0]) == NOT_FETCHED
+    assert open_artifact(there.fetch("snapshots", names[0]), "snapshots", verify=True).id == names[0]
