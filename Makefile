@@ -27,7 +27,7 @@ section = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint test-quick test-node test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-page test-http test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import bench-http sync docs lock clean
+.PHONY: help demo test lint test-quick test-node test-s3 test-client test-redis-py test-matrix test-redis7 test-install test-postgres test-alerts test-page test-http test-outside test-upgrade fuzz chaos soak bench-night bench-queue bench-fresh bench-kernels bench-import bench-http sync docs lock clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of:"
@@ -101,6 +101,9 @@ test-install: .venv/dev.installed ## the tests of what installs, builds and meas
 
 test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetched if not installed
 	@$(pytest) $(side_by_side) $(call marked,postgres)
+
+test-s3: .venv/s3.installed ## the tests of a store in a bucket, on moto's server, fetched if not installed
+	@$(pytest) tests/integration/shared/store/test_object_store.py tests/acceptance/test_two_hosts.py
 
 test-http: .venv/dev.installed ## schemathesis against the running HTTP API, with what its description says (SECONDS=30 SEED=...)
 	@CONTRACT_SECONDS=$(or $(SECONDS),30) CONTRACT_SEED=$(or $(SEED),$$(date +%s)) $(pytest) $(call marked,contract)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -31,7 +32,7 @@ SCHEMES: Final = {
 CHUNK_BYTES: Final = 8 << 20
 TIMEOUT_S: Final = 30
 RETRY_S: Final = 20
-READS: Final = 3
+TRIES: Final = 3
 NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 
 
@@ -116,29 +117,32 @@ class Bucket:
         """Write an object, whole or not at all."""
         import obstore
 
-        with self._asking("written"):
-            obstore.put(self._client, key, data, chunk_size=CHUNK_BYTES, max_concurrency=4)
+        self._ask("written", lambda: obstore.put(self._client, key, data, chunk_size=CHUNK_BYTES, max_concurrency=4))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless it exists. Returns whether it was written."""
+        """Write an object unless it exists. Returns whether it was written; perhaps it was if an answer was cut off."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with self._asking("written"):
+        def create() -> bool:
             try:
                 obstore.put(self._client, key, data, mode="create")
             except AlreadyExistsError:
                 return False
-        return True
+            return True
+
+        return self._ask("written", create)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, in this order; missing ones are no error."""
         import obstore
 
-        with self._asking("written"):
-            for key in keys:
-                with contextlib.suppress(FileNotFoundError):
-                    obstore.delete(self._client, key)
+        def delete(key: str) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._client, key)
+
+        for key in keys:
+            self._ask("written", partial(delete, key))
 
     def now_s(self) -> float:
         """The time by the bucket's own clock, in seconds since 1970: a host's may be wrong."""
@@ -147,19 +151,25 @@ class Bucket:
         return time.time() if found is None else found.written_s
 
     def _read(self, work: Callable[[], T]) -> T | None:
-        """Read, None for a missing object; the client itself does not read again what was cut off."""
+        """Read, None for a missing object."""
+
+        def read() -> T | None:
+            try:
+                return work()
+            except FileNotFoundError:
+                return None
+
+        return self._ask("read", read)
+
+    def _ask(self, what: str, work: Callable[[], T]) -> T:
+        """Do what may be done twice; the client itself does not ask again when an answer was cut off."""
         from obstore.exceptions import GenericError
 
-        with self._asking("read"):
-            for left in reversed(range(READS)):
-                try:
+        with self._asking(what):
+            for _ in range(TRIES - 1):
+                with contextlib.suppress(GenericError):
                     return work()
-                except FileNotFoundError:
-                    return None
-                except GenericError:
-                    if not left:
-                        raise
-        return None
+            return work()
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
