@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from reckoner.producer.cli.arguments import AsJson, InGeneration
-from reckoner.producer.cli.edge import connect, run_async, say_if_interrupted, without_extra
+from reckoner.producer.cli.edge import connect, identifier, run_async, say_if_interrupted, without_extra
 from reckoner.producer.cli.output import print_result, progress_bar
 from reckoner.producer.formats import format_count
 
@@ -40,6 +40,7 @@ def export(
     Example: reckoner export lists.parquet
     """
     began = time.monotonic()
+    wanted = None if generation is None else identifier("generation", generation)
     try:
         from reckoner.producer.exporting.files import export_file
     except ModuleNotFoundError as error:
@@ -57,7 +58,7 @@ def export(
             require_prefix(settings, store)
             with progress_bar("Exporting", "users") as bar:
                 return await export_file(
-                    reckoner, store, destination, generation, format=format_, titles=titles,
+                    reckoner, store, destination, wanted, format=format_, titles=titles,
                     progress=lambda done, users: bar.show("Exporting", "users", done, users),
                 )  # fmt: skip
 

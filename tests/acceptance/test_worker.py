@@ -136,7 +136,7 @@ def test_the_package_workers_of_a_project_is_not_taken_for_ours(environ: dict[st
         ("RECKONER_REDIS_URL", "redis://localhost:1", 1, "cannot be reached (Connection refused)."),
         ("RECKONER_REDIS_URL", "http://localhost", 2, "redis://, rediss://, unix:// or redis+sentinel://."),
         ("RECKONER_STORE_URL", "file:///dev/null/store", 1, "cannot be created: Not a directory."),
-        ("RECKONER_STORE_URL", "s3://bucket", 1, "Use a directory: file:///absolute/path."),
+        ("RECKONER_STORE_URL", "s3://", 1, "Write s3://bucket/prefix."),
         ("RECKONER_CHUNKS", "none", 2, "RECKONER_CHUNKS is invalid"),
         ("RECKONER_TYPO", "1", 2, "RECKONER_TYPO is not a setting"),
     ],

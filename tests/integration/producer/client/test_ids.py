@@ -84,6 +84,8 @@ COMMANDS = [
     ["enqueue", "--history", f"a,{LONG}"],
     ["enqueue", "--history", f"a,{LONG}", "--wait"],
     ["show", LONG],
+    ["export", "{file}", "--format", "csv", "--generation", LONG],
+    ["forget", LONG],
     ["similar", LONG],
     ["tag", LONG, "+x"],
     ["tags", LONG],

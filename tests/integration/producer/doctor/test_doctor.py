@@ -17,13 +17,14 @@ from redis.asyncio import Redis
 from reckoner.producer.client.reckoner import Reckoner
 from reckoner.producer.doctor.examination import Examination
 from reckoner.producer.doctor.findings import Finding
+from reckoner.producer.doctor.server import SENT_COMMANDS, WITH_NUMBER_OF_KEYS
 from reckoner.shared.flows.flows import Flows
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import NightOptions, Nights
 from reckoner.shared.redis.connections import connect
 from reckoner.shared.redis.embedded import EmbeddedServer
 from reckoner.shared.redis.keys import Keys
-from reckoner.shared.redis.scripts import ask
+from reckoner.shared.redis.scripts import ask, commands_of_scripts
 from reckoner.shared.serving.history import Entry, EntryStage, History
 from reckoner.shared.serving.results import Results
 from reckoner.shared.settings import LoadedSettings, Settings
@@ -171,6 +172,14 @@ async def test_a_server_that_refuses_writes_is_reported(settings: Settings, own:
     assert "writing" not in wrong(await examined(settings))
 
 
+async def test_commands_that_take_their_keys_by_number_are_asked_for_with_them(own: Any) -> None:
+    """The server would end otherwise."""
+    names = {*SENT_COMMANDS, *commands_of_scripts()} - {"XINFO STREAM"}
+    found = await ask(own, "COMMAND INFO", *names)
+    by_number = {name.decode().upper() for name, _, flags, *_ in filter(None, found) if b"movablekeys" in flags}
+    assert by_number == WITH_NUMBER_OF_KEYS
+
+
 async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, own: Any, tmp_path: Path) -> None:
     """A read-only user, with a password file: INFO and CONFIG are unknown, writing and pubsub are wrong.
 
@@ -189,7 +198,7 @@ async def test_what_a_user_may_not_see_is_not_called_wrong(settings: Settings, o
     # The rights that it asks for are enough.
     await ask(own, "ACL SETUSER", "looker", "reset", "on", password, *Keys(settings.prefix).rights.split())
     lines = await examined(user)
-    assert set(wrong(lines)) == {"workers", "generation"}
+    assert set(wrong(lines)) == {"workers", "generation"}, wrong(lines)
     assert "its fsync policy is unknown" in lines["persistence"].message
     await ask(own, "ACL SETUSER", "looker", "-info")
     lines = await examined(user)
