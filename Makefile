@@ -37,7 +37,7 @@ help: ## list the targets
 demo: .venv/demo.installed ## recommendations from real data, start to finish
 	@.venv/bin/reckoner demo
 
-test: lint test-node .venv/s3.installed ## lint and all tests of a change, in about ten minutes
+test: lint test-node ## lint and all tests of a change, in about ten minutes
 	$(section) "Tests (pytest)"
 	@$(pytest) $(side_by_side)
 
@@ -103,13 +103,13 @@ test-postgres: .venv/dev.installed ## the tests with Debian's PostgreSQL, fetche
 	@$(pytest) $(side_by_side) $(call marked,postgres)
 
 test-s3: .venv/s3.installed ## the tests of a store in a bucket, on moto's server, fetched if not installed
-	@$(pytest) tests/integration/shared/store/test_object_store.py tests/acceptance/test_two_hosts.py
+	@$(pytest) $(call marked,s3)
 
 test-http: .venv/dev.installed ## schemathesis against the running HTTP API, with what its description says (SECONDS=30 SEED=...)
 	@CONTRACT_SECONDS=$(or $(SECONDS),30) CONTRACT_SEED=$(or $(SEED),$$(date +%s)) $(pytest) $(call marked,contract)
 
-test-outside: .venv/dev.installed ## test-install and test-postgres side by side, which is faster
-	@$(pytest) $(side_by_side) $(call marked,postgres or install)
+test-outside: .venv/dev.installed ## test-install and test-postgres side by side, and what takes long
+	@$(pytest) $(side_by_side) $(call marked,postgres or install or long)
 
 # The schemas of KEDA's documents.
 keda_package := @kubernetes-models/keda@2.0.0

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.test_evaluation import QUICK, artifacts, storm
 from tests.patience import PATIENCE_S
 from tests.system import System, synthetic_pairs
@@ -24,6 +26,7 @@ async def compare(system: System) -> bytes:
     return out
 
 
+@pytest.mark.long
 async def test_a_comparison_is_the_same_whoever_dies(tmp_path: Path) -> None:
     """Its workers are killed while it fits and scores; the live generation and the store stay as they are."""
     async with System(tmp_path / "home", **QUICK) as system:

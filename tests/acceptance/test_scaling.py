@@ -4,6 +4,8 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import pytest
+
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.wire.shapes import TRACE, Trace
 from tests.commands import CommandLine
@@ -29,6 +31,7 @@ def overlap(one: Trace, other: Trace) -> bool:
     return one.started_ms < other.ended_ms and other.started_ms < one.ended_ms
 
 
+@pytest.mark.long
 async def test_each_of_two_workers_does_a_fair_share_and_one_job_runs_on_both(tmp_path: Path) -> None:
     """All MovieLens users in blocks of two: each worker does 30 to 70 % of the chunk tasks, with exact bytes.
 

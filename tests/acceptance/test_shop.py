@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from reckoner.shared.redis.scripts import ask
 from tests.shop import LIVE, USERS, Shop, message, outcomes, shop_at
 from tests.system import eventually
@@ -108,6 +110,7 @@ async def test_a_week_of_nights(tmp_path: Path) -> None:
     assert "Traceback" not in system.log.read_text()
 
 
+@pytest.mark.long
 async def test_ten_nights_leave_two_generations(tmp_path: Path) -> None:
     """With new data every night: lists of the current and the previous generation, and no more in the store."""
     async with shop_at(tmp_path) as system:

@@ -23,6 +23,8 @@ from tests.processes import started
 from tests.root import ROOT
 from tests.system import System, eventually, synthetic_pairs
 
+pytestmark = pytest.mark.long
+
 USER = "üser 001"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 # What a distribution of OpenTelemetry is to a process.

@@ -10,6 +10,8 @@ from tests.commands import CommandLine
 from tests.s3 import SECRET
 from tests.system import System, synthetic_pairs
 
+pytestmark = pytest.mark.s3
+
 
 @pytest.fixture
 async def system(bucket: str, tmp_path: Path) -> AsyncIterator[System]:

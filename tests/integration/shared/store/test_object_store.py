@@ -226,6 +226,8 @@ FETCH = """
 import sys
 from reckoner.shared.settings import load_settings
 from reckoner.shared.store.location import store_of
+
+pytestmark = pytest.mark.s3
 store = store_of(load_settings())
 print("ready", flush=True)
 sys.stdin.readline()
