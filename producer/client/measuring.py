@@ -14,7 +14,7 @@ from reckoner.shared.redis.connections import is_command_unavailable
 from reckoner.shared.redis.refusals import is_wrong_type
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.redis.scripts.constants import CLAIMED, PAUSED
-from reckoner.shared.serving.history import Entry, History
+from reckoner.shared.serving.history import MOST_OF_EACH, Entry, History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # So many waiting jobs say which tasks wait, in bounded time.
 SAMPLE = 300
-# The last nights and runs among which those that matter are looked for.
-ENTRIES = 50
 # What a task or a block is taken to last before one has ended: about as long as tasks are planned to last.
 UNKNOWN_S = 0.02
 
@@ -88,7 +86,7 @@ async def measure(reckoner: "OpenReckoner", *, timeout: float | None = ASK_S) ->
         backlog=backlog(status, counts, waiting),
         events_recorded=await _ever_added(redis, keys.event_stream),
         letters=await _ever_added(redis, keys.dead),
-        entries=await History(redis, keys).nights(ENTRIES),
+        entries=await History(redis, keys).nights(MOST_OF_EACH),
     )
 
 

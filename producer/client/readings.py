@@ -79,7 +79,8 @@ def _nights(measured: Measured) -> Found:
             yield table.NIGHT_STAGE, (stage["name"],), max(0, stage["ended_ms"] - stage["started_ms"]) / 1000
     yield table.NIGHT_AGE, ("last",), _since_s(nights[0].ended_ms, status)
     good = next((night for night in nights if night.outcome in GOOD), None)
-    yield table.NIGHT_AGE, ("good",), _since_s(good.ended_ms, status) if good else None
+    # Without a good one, it has been missing since the first night that is known.
+    yield table.NIGHT_AGE, ("good",), _since_s((good or nights[-1]).ended_ms, status)
 
 
 def _generation(measured: Measured) -> Found:

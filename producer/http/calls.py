@@ -96,4 +96,4 @@ class Call:
 
 
 def _too_large(most: int) -> ProblemError:
-    return ProblemError("body-too-large", f"The body is over {most:,} bytes. Send it in parts.")
+    return ProblemError("body-too-large", f"The body is over {most:,} bytes.")

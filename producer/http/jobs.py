@@ -10,7 +10,7 @@ from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.routes import Nothing, Route
 from reckoner.producer.objects import job_object, run_object
 from reckoner.shared.errors import FlowUnknownError
-from reckoner.shared.wire.shapes import Lane
+from reckoner.shared.wire.shapes import BlockSpec, Lane, StoreSpec
 
 
 class NewJobs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +57,8 @@ async def enqueue(call: Call, _: Nothing) -> Jobs:
     if bool(asked.users) == bool(asked.items):
         raise ProblemError("invalid-parameter", "Give users or items, and not both.")
     if asked.items:
+        if asked.fresh:
+            raise ProblemError("invalid-parameter", "fresh is for users. A basket's list is kept for an hour.")
         found = await call.reckoner.enqueue_for(list(asked.items), lane=asked.lane, timeout=call.left_s)
         return Jobs([NewJob(None, found.job)])
     users = await call.reckoner.enqueue_many(list(asked.users), fresh=asked.fresh, lane=asked.lane, timeout=call.left_s)
@@ -73,7 +75,16 @@ async def job(call: Call, asked: OfJob) -> dict[str, Any]:
 
 
 async def cancel(call: Call, asked: OfJob) -> Cancelled:
-    """Cancel a job or a run."""
+    """Cancel a job or a run. What belongs to a run or a fit needs the role of who starts these.
+
+    Raises:
+        ProblemError: the role is too low.
+    """
+    if call.identity is None or not call.identity.may("admin"):
+        # A run is no job of this call's: it is not found.
+        found = await call.reckoner.job(asked.id, timeout=call.left_s)
+        if isinstance(found.flow.spec, BlockSpec | StoreSpec):
+            raise ProblemError("role-too-low", "This job belongs to a run or a fit, which needs the role admin.")
     return Cancelled(await call.reckoner.cancel(asked.id, timeout=call.left_s))
 
 

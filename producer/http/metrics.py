@@ -68,7 +68,11 @@ class Measuring:
         Raises:
             RedisUnavailableError: Redis does not answer.
         """
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):
+            # The header is invalid, which the library does not expect.
+            encode, content_type = choose_encoder("")
         measured = await self._measured()
         if content_type not in self._encoded:
             self._encoded[content_type] = encode(Exposition(measured))

@@ -69,6 +69,10 @@ def read_tokens(file: Path) -> list[Entry]:
             continue
         if len(words) != 3 or words[0] not in RANKS or len(words[2]) < SHORTEST_TOKEN:
             raise SettingsError(f"Line {number} of the file of tokens {file} is not {SHAPE}.")
+        if not words[2].isascii():
+            raise SettingsError(f"The token in line {number} of the file of tokens {file} is not ASCII.")
+        if _digest(words[2]) in {digest for digest, _ in found}:
+            raise SettingsError(f"The token in line {number} of the file of tokens {file} is there twice.")
         found.append((_digest(words[2]), Identity(words[1], msgspec.convert(words[0], Role))))
     if not found or len(found) > MOST_TOKENS:
         raise SettingsError(f"The file of tokens {file} has {len(found):,} tokens. Give 1 to {MOST_TOKENS}.")
@@ -104,7 +108,7 @@ class Access:
             if (host := headers.get(b"host", b"")) != self._host:
                 _require_local_host(host)
                 self._host = host
-            _require_same_origin(method, headers)
+            require_same_origin(method, headers)
             return LOCAL
         if (given := headers.get(b"authorization")) is not None:
             scheme, _, token = given.decode("latin-1").partition(" ")
@@ -113,7 +117,7 @@ class Access:
         found = self.of_session(session) if session else None
         if found is None:
             return None
-        _require_same_origin(method, headers)
+        require_same_origin(method, headers)
         return msgspec.structs.replace(found, by_cookie=True)
 
     def of_token(self, token: str) -> Identity | None:
@@ -202,12 +206,20 @@ def _require_local_host(host: bytes) -> None:
         )
 
 
-def _require_same_origin(method: str, headers: Mapping[bytes, bytes]) -> None:
+def _host_of(origin: bytes) -> bytes | None:
+    """The host and port of an origin, None if it is none."""
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.encode("latin-1")
+    except ValueError:
+        return None
+
+
+def require_same_origin(method: str, headers: Mapping[bytes, bytes]) -> None:
     """Refuse changes by pages of other sites: browsers name the site."""
     if method in SAFE_METHODS:
         return
     origin = headers.get(b"origin")
     if origin is None and headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin"):
         return
-    if origin is None or urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") != headers.get(b"host"):
+    if origin is None or _host_of(origin) != headers.get(b"host"):
         raise ProblemError("foreign-origin", "A page of another site asks for a change. Send it with a token instead.")

@@ -1,5 +1,6 @@
 """What is written: events, items' tags, what is hidden, and a visitor's move to a user."""
 
+import time
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -88,6 +89,7 @@ async def item(call: Call, asked: OfItem) -> CatalogueItem:
 async def put_item(call: Call, asked: OfItem) -> CatalogueItem:
     """Replace an item's tags, and hide or show it."""
     given = call.body(NewItem)
+    _require_end(given.hidden, given.hidden_until)
     await call.reckoner.catalogue.set_tags(asked.item, given.tags, timeout=call.left_s)
     await _hide(call, asked.item, given.hidden, given.hidden_until)
     return await item(call, asked)
@@ -96,11 +98,20 @@ async def put_item(call: Call, asked: OfItem) -> CatalogueItem:
 async def patch_item(call: Call, asked: OfItem) -> CatalogueItem:
     """Change an item's tags, or hide or show it."""
     given = call.body(ItemChange)
+    _require_end(given.hidden is True, given.hidden_until)
     if given.add or given.remove:
         await call.reckoner.catalogue.tag(asked.item, add=given.add, remove=given.remove, timeout=call.left_s)
     if given.hidden is not UNSET:
         await _hide(call, asked.item, given.hidden, given.hidden_until)
     return await item(call, asked)
+
+
+def _require_end(hidden: bool, until: float | None) -> None:
+    """Check that an end is one of something that is hidden, and to come."""
+    if until is not None and not hidden:
+        raise ProblemError("invalid-parameter", "hidden_until is given, but hidden is not true.")
+    if until is not None and until <= time.time():
+        raise ProblemError("invalid-parameter", "hidden_until is over. Give a later time.")
 
 
 async def _hide(call: Call, item: str, hidden: bool, until: float | None) -> None:

@@ -91,7 +91,8 @@ def screen(
                 **await gather(call, parameters, seen),
             }
 
-        if every_s is not None and b"text/event-stream" in call.headers.get(b"accept", b""):
+        reads = call.scope["method"] == "GET"
+        if every_s is not None and reads and b"text/event-stream" in call.headers.get(b"accept", b""):
             return _stream(call, template, context, every_s)
         return page(call, template, await context(Seen()))
 
@@ -146,6 +147,8 @@ def _stream(
         until = clock() + STREAM_S
         try:
             while clock() < until and not call.server.stopping:
+                # Each look has the time of a request.
+                call.limit(None)
                 try:
                     text = render(template, {**await context(seen), "notice": ""})
                     name = "page"

@@ -9,7 +9,7 @@ from reckoner.producer.http.page.rendering import render
 from reckoner.producer.http.page.screens import SAFE, moved, of_visitor
 from reckoner.producer.http.page.sessions import form, is_secure, own_path
 from reckoner.producer.http.routes import Nothing, Route
-from reckoner.producer.http.tokens import COOKIE, SESSION_S
+from reckoner.producer.http.tokens import COOKIE, SESSION_S, require_same_origin
 
 if TYPE_CHECKING:
     from reckoner.producer.http.calls import Call
@@ -33,6 +33,7 @@ def _form(call: "Call", to: str, wrong: str = "") -> Response:
 
 async def sign_in(call: "Call", _: Nothing) -> Response:
     """Set the cookie for a valid token."""
+    require_same_origin("POST", call.headers)
     given = await form(call)
     to, token = given.get("to", "/"), given.get("token", "").strip()
     access = call.server.access
@@ -45,8 +46,9 @@ async def sign_in(call: "Call", _: Nothing) -> Response:
     return response
 
 
-async def sign_out(_: "Call", __: Nothing) -> Response:
+async def sign_out(call: "Call", _: Nothing) -> Response:
     """Delete the cookie."""
+    require_same_origin("POST", call.headers)
     response = moved("/sign-in")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response

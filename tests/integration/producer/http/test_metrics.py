@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -289,3 +290,8 @@ async def test_a_request_counts_by_its_status(serve: Serve, reckoner: OpenReckon
     counting.request("recommendations", status, 0.1)
     await counting.add(reckoner)
     assert of(await scrape_anew(serve), table.REQUESTS_ANSWERED, "recommendations", outcome) == 1
+
+
+async def test_an_invalid_accept_gets_the_text_format(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/metrics", headers={"accept": "application/openmetrics-text;version=abc;escaping=x"})
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")

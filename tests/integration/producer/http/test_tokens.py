@@ -10,6 +10,7 @@ import structlog
 from reckoner.producer.http import tokens
 from reckoner.producer.http.app import ROUTES
 from reckoner.producer.http.tokens import RANKS, Access
+from reckoner.shared.errors import SettingsError
 from tests.integration.producer.http.conftest import TOKENS, Serve
 from tests.integration.producer.http.problems import of_problem
 from tests.world import Generation
@@ -116,6 +117,7 @@ async def test_a_change_needs_its_role(
         ({"origin": "http://localhost:8321"}, 200),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
     ],
@@ -128,6 +130,40 @@ async def test_a_page_of_another_site_changes_nothing(
     assert answer.status_code == status
     if status == 403:
         of_problem(answer, "foreign-origin", 403)
+
+
+async def test_runs_are_cancelled_by_those_who_start_them(
+    serve: Serve, tokens_file: Path, generation: Generation
+) -> None:
+    """A role that may cancel jobs cancels no run and no block of one."""
+    async with serve(tokens_file=tokens_file) as http:
+        by = {role: {"authorization": f"Bearer {token}"} for role, token in TOKENS.items()}
+        run = (await http.post("/v1/runs", json={}, headers=by["admin"])).json()["id"]
+        assert (await http.delete(f"/v1/jobs/{run}", headers=by["write"])).status_code == 404
+        job = (await http.post("/v1/jobs", json={"users": ["Bob"], "fresh": True}, headers=by["write"])).json()
+        assert (await http.delete(f"/v1/jobs/{job['jobs'][0]['job']}", headers=by["write"])).json()["cancelled"]
+        assert (await http.delete(f"/v1/jobs/{run}", headers=by["admin"])).json()["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("admin alice reader-token-0123456789", "is there twice"), ("read bob pässword-0123456789", "is not ASCII")],
+)
+def test_a_token_that_cannot_be_told_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    """With the number of its line, and without the token."""
+    (tmp_path / "tokens").write_text(f"read shop reader-token-0123456789\n{line}\n")
+    with pytest.raises(SettingsError, match=f"^The token in line 2 of .* {said}") as caught:
+        Access(tmp_path / "tokens")
+    assert line.split()[2] not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
+async def test_other_sites_neither_sign_in_nor_out(serve: Serve, tokens_file: Path, path: str) -> None:
+    """Also without a cookie."""
+    async with serve(tokens_file=tokens_file) as http:
+        answer = await http.post(path, data={"token": TOKENS["admin"]}, headers={"origin": "https://evil.example"})
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
 
 
 async def test_a_cookie_stands_for_a_token_on_pages_of_this_site(

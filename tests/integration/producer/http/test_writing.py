@@ -1,6 +1,7 @@
 """What is written over HTTP is what the client writes."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import msgspec
@@ -122,3 +123,13 @@ async def test_a_body_without_its_length_is_bounded_too(http: httpx.AsyncClient)
     answer = await http.post("/v1/events", content=endless(), headers={"content-type": "application/json"})
     of_problem(answer, "body-too-large", 413)
     assert sent < 2_000_000
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize("given", [{"hidden_until": 4_000_000_000}, {"hidden": True, "hidden_until": 1}])
+async def test_an_end_without_something_hidden_is_refused(
+    http: httpx.AsyncClient, method: str, given: dict[str, Any]
+) -> None:
+    """And one that is over."""
+    of_problem(await http.request(method, "/v1/items/x", json=given), "invalid-parameter", 422)
+    assert not (await http.get("/v1/items/x")).json()["hidden"]

@@ -363,7 +363,8 @@ async def test_a_screen_is_sent_again_when_it_changes(
     server = http._transport.app.state.server  # type: ignore[attr-defined]
     [route] = [route for route in ROUTES if route.path == "/queue"]
     headers = {b"accept": b"text/event-stream"}
-    call = Call(server, {"type": "http"}, never, headers, LOCAL, 10.0)
+    # A stream lives longer than a request may take.
+    call = Call(server, {"type": "http", "method": "GET"}, never, headers, LOCAL, 0.001)
     answer = await route.handle(call, route.asked())
     assert isinstance(answer, StreamingResponse)
     assert answer.media_type == "text/event-stream"
