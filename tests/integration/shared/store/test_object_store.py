@@ -26,6 +26,8 @@ from tests.patience import PATIENCE_S
 from tests.processes import environment
 from tests.s3 import SECRET
 
+pytestmark = pytest.mark.s3
+
 NewHost = Callable[..., Store]
 
 
@@ -226,8 +228,6 @@ FETCH = """
 import sys
 from reckoner.shared.settings import load_settings
 from reckoner.shared.store.location import store_of
-
-pytestmark = pytest.mark.s3
 store = store_of(load_settings())
 print("ready", flush=True)
 sys.stdin.readline()
