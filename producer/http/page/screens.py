@@ -19,7 +19,7 @@ from reckoner.shared.errors import ReckonerError
 from reckoner.shared.version import installed_version
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope, Send
 
     from reckoner.producer.http.calls import Call
 
@@ -71,6 +71,22 @@ class Streams:
     """The number of open streams of a process."""
 
     count: int = 0
+
+
+class Stream(StreamingResponse):
+    """Events of an open page, which is counted until the answer has ended, whether it was begun or not."""
+
+    def __init__(self, streams: Streams, events: AsyncIterator[str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={**SAFE, "x-accel-buffering": "no"})
+        self._streams = streams
+        streams.count += 1
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.count -= 1
 
 
 Gather = Callable[["Call", Any, Seen], Awaitable[dict[str, Any]]]
@@ -142,31 +158,26 @@ def _stream(
         raise ProblemError("too-busy", f"There are {MOST_STREAMS} open pages. This one asks again instead.")
 
     async def events() -> AsyncIterator[str]:
-        streams.count += 1
         clock, seen, last = asyncio.get_running_loop().time, Seen(), ""
         until = clock() + STREAM_S
-        try:
-            while clock() < until and not call.server.stopping:
-                # Each look has the time of a request.
-                call.limit(None)
-                try:
-                    text = render(template, {**await context(seen), "notice": ""})
-                    name = "page"
-                except ReckonerError as error:
-                    text, name = str(error), "trouble"
-                if text != last:
-                    yield f"event: {name}\ndata: {json.dumps(text)}\n\n"
-                    last = text
-                else:
-                    yield ": nothing new\n\n"
-                for _ in range(round(every_s / TICK_S)):
-                    if not call.server.stopping:
-                        await asyncio.sleep(TICK_S)
-        finally:
-            streams.count -= 1
+        while clock() < until and not call.server.stopping:
+            # Each look has the time of a request.
+            call.limit(None)
+            try:
+                text = render(template, {**await context(seen), "notice": ""})
+                name = "page"
+            except ReckonerError as error:
+                text, name = str(error), "trouble"
+            if text != last:
+                yield f"event: {name}\ndata: {json.dumps(text)}\n\n"
+                last = text
+            else:
+                yield ": nothing new\n\n"
+            for _ in range(round(every_s / TICK_S)):
+                if not call.server.stopping:
+                    await asyncio.sleep(TICK_S)
 
-    headers = {**SAFE, "x-accel-buffering": "no"}
-    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+    return Stream(streams, events())
 
 
 def explain(scope: "Scope", problem: ProblemError) -> Response | None:

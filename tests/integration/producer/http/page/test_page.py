@@ -1,5 +1,6 @@
 """The page shows every screen, with and without data, and lets nobody change anything unasked."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from reckoner.producer.http.calls import Call
 from reckoner.producer.http.page.changes import CHANGES
 from reckoner.producer.http.page.routes import ROUTES
 from reckoner.producer.http.page.screens import MOST_STREAMS, Streams
+from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.tokens import LOCAL
 from reckoner.shared.flows.heartbeats import Heartbeats
 from reckoner.shared.flows.nights import NightOptions
@@ -375,11 +377,8 @@ async def test_a_screen_is_sent_again_when_it_changes(
     await reckoner.operator.pause("batch")
     while "paused for" not in str(await anext(events)):
         pass
-    streams = server.extra["streams"]
-    assert streams.count == 1
     server.stopping = True
     assert [event async for event in events] == []
-    assert streams.count == 0
 
 
 async def test_a_page_too_many_is_told_to_ask_again(http: httpx.AsyncClient) -> None:
@@ -389,6 +388,33 @@ async def test_a_page_too_many_is_told_to_ask_again(http: httpx.AsyncClient) -> 
     answer = await http.get("/queue", headers={"accept": "text/event-stream"})
     assert answer.status_code == 503
     assert (await http.get("/queue", headers=HTML)).status_code == 200
+
+
+async def test_open_pages_are_counted_before_they_get_anything(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So those that come at once are not too many; and no more once the browser has gone, whenever that is."""
+    monkeypatch.setattr("reckoner.producer.http.page.screens.MOST_STREAMS", 2)
+    server = http._transport.app.state.server  # type: ignore[attr-defined]
+    [route] = [route for route in ROUTES if route.path == "/queue"]
+    scope = {"type": "http", "method": "GET", "asgi": {"spec_version": "2.3"}}
+    call = Call(server, scope, never, {b"accept": b"text/event-stream"}, LOCAL, None)
+    both = [await route.handle(call, route.asked()) for _ in range(2)]
+    with pytest.raises(ProblemError, match="There are 2 open pages"):
+        await route.handle(call, route.asked())
+    for answer in both:
+        await answer(scope, gone, stuck)
+    assert server.extra["streams"].count == 0
+
+
+async def gone() -> dict[str, str]:
+    """The browser closed the connection."""
+    return {"type": "http.disconnect"}
+
+
+async def stuck(_: object) -> None:
+    """The browser reads nothing."""
+    await asyncio.Event().wait()
 
 
 async def never() -> Any:
