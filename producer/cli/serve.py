@@ -65,7 +65,7 @@ def serve(
     require_http("`reckoner serve`")
     from reckoner.producer.http.config import HttpConfig
     from reckoner.producer.http.serving import listen, serve_on, url_of
-    from reckoner.producer.http.tokens import is_loopback, read_tokens
+    from reckoner.producer.http.tokens import Access, is_loopback
 
     settings = load_settings()
     file = tokens or settings.http_tokens_path
@@ -74,8 +74,9 @@ def serve(
             f"Without tokens, it listens on this machine only. Give --tokens FILE, or a host such as 127.0.0.1 instead "
             f"of {host}."
         )
-    who = _who(0 if file is None else len(read_tokens(file)))
-    config = HttpConfig(settings, find_redis(settings), file, timeout_s=timeout, linger_s=linger)
+    access = Access(file)
+    who = _who(len(access))
+    config = HttpConfig(settings, find_redis(settings), access, timeout_s=timeout, linger_s=linger)
     _check(settings)
     with listen(host, port) as listening:
         say(who)
@@ -96,12 +97,13 @@ def served_beside(settings: "Settings", redis_url: str) -> Iterator[str]:
     from reckoner.producer.cli.output import say
     from reckoner.producer.http.config import HttpConfig
     from reckoner.producer.http.serving import listen, serve_beside, url_of
-    from reckoner.producer.http.tokens import read_tokens
+    from reckoner.producer.http.tokens import Access
     from reckoner.shared.errors import UsageError
     from reckoner.shared.logs import configure_logs
 
     file = settings.http_tokens_path
-    who = _who(0 if file is None else len(read_tokens(file)))
+    access = Access(file)
+    who = _who(len(access))
     try:
         listening = listen(LOOPBACK, DEFAULT_PORT)
     except UsageError as error:
@@ -110,7 +112,7 @@ def served_beside(settings: "Settings", redis_url: str) -> Iterator[str]:
     configure_logs(settings.log_level)
     with listening:
         url = url_of(listening)
-        with serve_beside(listening, HttpConfig(settings, redis_url, file)):
+        with serve_beside(listening, HttpConfig(settings, redis_url, access)):
             say(who)
             yield url
 

@@ -16,7 +16,6 @@ from reckoner.producer.http.openapi import route_of
 from reckoner.producer.http.page import routes as page
 from reckoner.producer.http.page.screens import explain
 from reckoner.producer.http.routes import Table
-from reckoner.producer.http.tokens import Access
 from reckoner.shared.cancelling import cancel_and_wait
 from reckoner.shared.redis.following import follow_embedded
 
@@ -35,17 +34,12 @@ ROUTES = (
 
 
 def make_app(config: HttpConfig) -> Starlette:
-    """The app of one process; its client connects with the first request, so it starts without Redis.
-
-    Raises:
-        SettingsError: the file of tokens is invalid.
-    """
-    access = Access(config.tokens_file)
+    """The app of one process; its client connects with the first request, so it starts without Redis."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with aclosing(OpenReckoner(config.redis_url, **client_options(config.settings))) as reckoner:
-            app.state.server = dispatch.server = server = Server(config, access, reckoner)
+            app.state.server = dispatch.server = server = Server(config, config.access, reckoner)
             app.state.reckoner = reckoner
             following = asyncio.create_task(follow_embedded(config.settings, config.redis_url, reckoner.pools))
             try:

@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
+from reckoner.producer.http.tokens import Access
 from reckoner.shared.settings import Settings
 
 
@@ -37,8 +37,8 @@ class HttpConfig:
 
     settings: Settings
     redis_url: str
-    tokens_file: Path | None = None
-    """None for loopback only, where everybody may do everything."""
+    access: Access = field(default_factory=Access)
+    """Read once for all processes: one that starts again has the tokens of its parent, whatever the file has become."""
     timeout_s: float = 10.0
     """The time of a request that does not say another one."""
     longest_timeout_s: float = 60.0

@@ -188,6 +188,7 @@ class Processes:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, lambda signum, _: self._signals.append(signum))
         while not self._signals:
+            self._config.access.reload()
             self._reap()
             self._start()
             time.sleep(POLL_S)

@@ -90,10 +90,16 @@ def _signed(digest: bytes, until: str) -> str:
 class Access:
     """Tells who sends a request, by the tokens of a file; without one, everybody on this machine may do everything."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None = None) -> None:
+        """A file that is no regular one, such as a pipe, is read only now.
+
+        Raises:
+            SettingsError: the file is invalid.
+        """
         self._file = file
-        self._entries: Sequence[Entry] = () if file is None else read_tokens(file)
+        # A change while it is read is one to read again.
         self._seen = self._state()
+        self._entries: Sequence[Entry] = () if file is None else read_tokens(file)
         self._looked = monotonic()
         # This machine's name in the last request: to read one takes as long as to read a list.
         self._host: bytes | None = None
@@ -122,7 +128,7 @@ class Access:
 
     def of_token(self, token: str) -> Identity | None:
         """Whose token this is, in a time that tells nothing of other tokens."""
-        self._reload()
+        self.reload()
         digest, found = _digest(token), None
         for known, identity in self._entries:
             if hmac.compare_digest(known, digest):
@@ -139,13 +145,17 @@ class Access:
 
     def of_session(self, session: str) -> Identity | None:
         """Whose cookie this is; None if it is invalid or has ended, or its token is gone."""
-        self._reload()
+        self.reload()
         until, _, signature = session.partition(".")
         found = None
         for known, identity in self._entries:
             if hmac.compare_digest(_signed(known, until).encode(), signature.encode()):
                 found = identity
         return found if found and int(until) > time() else None
+
+    def __len__(self) -> int:
+        """The number of tokens."""
+        return len(self._entries)
 
     @property
     def is_local(self) -> bool:
@@ -159,7 +169,7 @@ class Access:
             return ()
         return (found.st_mtime_ns, found.st_size, found.st_ino) if found and stat.S_ISREG(found.st_mode) else ()
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
         """Read the file again if it has changed; an invalid one leaves the tokens as they are."""
         now = monotonic()
         if self._file is None or now < self._looked + LOOK_S:

@@ -216,6 +216,28 @@ async def test_it_stops_in_good_order(tmp_path: Path) -> None:
                     await http.get(f"{served.url}/health/live")
 
 
+async def test_processes_that_start_again_have_the_tokens_of_before(tmp_path: Path) -> None:
+    """Whatever has become of the file since."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"read shop {TOKEN}\n")
+    async with System(tmp_path) as system:
+        with serving(system, "--processes", "2", "--tokens", str(tokens)) as served:
+
+            async def are_two() -> bool:
+                return len(served.children) == 2
+
+            await eventually(are_two)
+            tokens.write_text("read shop\n")
+            before = served.children
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            # The socket is the parent's: it is answered as soon as there is a process.
+            async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S, headers=headers) as http:
+                assert (await http.get("/v1/status")).status_code == 200
+            assert not {*before} & {*served.children}
+
+
 def test_a_start_that_cannot_succeed_says_why(tmp_path: Path) -> None:
     """In one sentence; no token is shown."""
     tokens, environ = tmp_path / "tokens", environment(RECKONER_REDIS_URL="redis://localhost:1", RECKONER_HOME=tmp_path)

@@ -10,6 +10,7 @@ import pytest
 
 from reckoner.producer.http.app import make_app
 from reckoner.producer.http.config import HttpConfig
+from reckoner.producer.http.tokens import Access
 from reckoner.shared.settings import Settings
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -22,9 +23,14 @@ def serve(redis_url: str, prefix: str) -> Serve:
     """Serve under the test's prefix: `async with serve(tokens_file=...) as http`."""
 
     @asynccontextmanager
-    async def serving(**options: object) -> AsyncIterator[httpx.AsyncClient]:
+    async def serving(tokens_file: Path | None = None, **options: object) -> AsyncIterator[httpx.AsyncClient]:
         settings = msgspec.convert({"prefix": prefix}, Settings)
-        fields: dict[str, object] = {"settings": settings, "redis_url": redis_url, **options}
+        fields: dict[str, object] = {
+            "settings": settings,
+            "redis_url": redis_url,
+            "access": Access(tokens_file),
+            **options,
+        }
         app = make_app(HttpConfig(**fields))  # type: ignore[arg-type]
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -67,6 +67,20 @@ async def test_a_changed_file_counts_at_once(
         assert (await http.get(LIST, headers=old)).status_code == 401
 
 
+def test_a_pipe_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tokens stay, also for processes that start later."""
+    monkeypatch.setattr(tokens, "LOOK_S", 0.0)
+    reading, writing = os.pipe()
+    os.write(writing, b"read shop reader-token-0123456789\n")
+    os.close(writing)
+    access = Access(Path(f"/dev/fd/{reading}"))
+    access.reload()
+    assert access.of_token("reader-token-0123456789")
+    os.close(reading)
+    access.reload()
+    assert len(access) == 1
+
+
 # The least role of each change, and a change.
 CHANGES = [
     ("write", "POST", "/v1/events", {"events": [{"user": "Ada", "item": "x"}]}),
