@@ -73,13 +73,13 @@ class Call:
         """The seconds that are left of the request's time, for a call of the client."""
         return max(self._until - monotonic(), 0.0)
 
-    async def read(self) -> bytes:
-        """The body.
+    async def read(self, most: int = 0) -> bytes:
+        """The body, of at most `most` bytes, or of as many as each route takes if that is more.
 
         Raises:
             ProblemError: it is too large.
         """
-        most = self.server.config.limits.max_body_bytes
+        most = max(most, self.server.config.limits.max_body_bytes)
         if (length := self.headers.get(b"content-length", b"0")).isdigit() and int(length) > most:
             raise _too_large(most)
         parts, size = list[bytes](), 0

@@ -129,7 +129,7 @@ class Dispatch(BaseRoute):
         status = 500
         try:
             if route.body is not None:
-                call.given = bound.reader.body(await self._body(call))
+                call.given = bound.reader.body(await self._body(call, route.most_body_bytes))
                 call.limit(getattr(call.given, "timeout", None))
             with called_by(headers.get(b"traceparent")):
                 result = await self._in_time(route.handle(call, asked), call.left_s + GRACE_S, "time-over")
@@ -148,11 +148,11 @@ class Dispatch(BaseRoute):
             if route.changes:
                 _audit(call, status)
 
-    async def _body(self, call: Call) -> bytes:
+    async def _body(self, call: Call, most: int) -> bytes:
         kind = call.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise ProblemError("not-json", "The body must be JSON, with the content type application/json.")
-        return await self._in_time(call.read(), call.server.config.limits.body_s, "slow-request")
+        return await self._in_time(call.read(most), call.server.config.limits.body_s, "slow-request")
 
     async def _in_time(self, work: Awaitable[T], limit_s: float, name: str) -> T:
         """What `work` returns, or a problem after `limit_s` seconds."""

@@ -39,6 +39,8 @@ class Route(Struct, frozen=True, kw_only=True, dict=True, eq=False):
     """The parameters in the path and the query; a tuple may be repeated."""
     body: type[Struct] | None = None
     """The shape of the JSON body; without one the handler may read the body itself."""
+    most_body_bytes: int = 0
+    """The most bytes of its body, where that is more than the limit of all routes."""
     answer: Any = None
     """The shape of the JSON answer."""
     status: int = 200

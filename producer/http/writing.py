@@ -15,6 +15,8 @@ from reckoner.producer.http.routes import Nothing, Route
 
 # A list of hidden items replaces the one before whole.
 MOST_HIDDEN = 100_000
+# Ids of up to 160 bytes, in JSON.
+MOST_HIDDEN_BYTES = 16 * 1_048_576
 
 
 class NewEvent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -295,6 +297,7 @@ ROUTES = (
         handle=put_hidden,
         summary="Hide these items from everybody and no others, at once.",
         body=HiddenItems,
+        most_body_bytes=MOST_HIDDEN_BYTES,
         answer=Hidden,
         example={"body": {"items": ["48516"]}},
     ),

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from reckoner.producer.client.open import OpenReckoner
+from reckoner.producer.http.writing import MOST_HIDDEN
 from reckoner.shared.settings import Settings
 from tests.integration.producer.http.conftest import Serve
 from tests.integration.producer.http.problems import all_pages, of_problem
@@ -108,6 +109,12 @@ async def test_a_job_is_enqueued_seen_and_cancelled(
 async def test_a_bad_body_is_a_problem(http: httpx.AsyncClient, body: bytes, kind: str, name: str, status: int) -> None:
     """In one sentence."""
     of_problem(await http.post("/v1/recommendations", content=body, headers={"content-type": kind}), name, status)
+
+
+async def test_as_many_items_are_hidden_as_is_promised(http: httpx.AsyncClient) -> None:
+    """With long ids."""
+    items = [f"{number:0120}" for number in range(MOST_HIDDEN)]
+    assert (await http.put("/v1/hidden", json={"items": items})).json() == {"hidden": MOST_HIDDEN}
 
 
 async def test_a_body_without_its_length_is_bounded_too(http: httpx.AsyncClient) -> None:
