@@ -31,10 +31,11 @@ PROBE_TTL_MS = 10_000
 DELIVERY_S = 2.0
 # The commands that workers and clients send outside scripts.
 SENT_COMMANDS = (
-    "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "GETDEL", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN",
-    "HMGET", "HSCAN", "HSET", "HVALS", "INCR", "LRANGE", "MGET", "MULTI", "PEXPIRE", "PTTL", "RENAME", "SET", "SMEMBERS",
-    "TIME", "TTL", "TYPE", "UNLINK", "XDEL", "XINFO STREAM", "XLEN", "XRANGE", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE",
-    "ZRANDMEMBER", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "ZSCORE",
+    "BLPOP", "DEL", "EXEC", "EXISTS", "EXPIRE", "GET", "GETDEL", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS",
+    "HLEN", "HMGET", "HSCAN", "HSET", "HVALS", "INCR", "LRANGE", "MGET", "MULTI", "PEXPIRE", "PTTL", "RENAME", "SET",
+    "SMEMBERS", "TIME", "TTL", "TYPE", "UNLINK", "XDEL", "XINFO STREAM", "XLEN", "XRANGE", "XREVRANGE", "XTRIM",
+    "ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANDMEMBER", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREM",
+    "ZREMRANGEBYSCORE", "ZREVRANGE", "ZSCAN", "ZSCORE",
 )  # fmt: skip
 # Commands that take their keys by number. Valkey 9.1 ends if a script asks for the right to one without its keys.
 WITH_NUMBER_OF_KEYS = frozenset({"ZUNIONSTORE"})
