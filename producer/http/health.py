@@ -1,11 +1,14 @@
 """Whether this process runs, and whether it should get requests."""
 
+import structlog
 from msgspec import Struct
 
 from reckoner.producer.http.calls import Call
 from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.routes import Nothing, Route
 from reckoner.shared.errors import ReckonerError
+
+log = structlog.get_logger()
 
 # A probe's own limit is often a second.
 PROBE_S = 0.8
@@ -34,6 +37,7 @@ async def ready(call: Call, _: Nothing) -> Health:
         await call.reckoner.ping(timeout=PROBE_S)
     except ReckonerError as error:
         # Whoever asks needs no token, and need not know where Redis is.
+        log.warning("not ready", error=str(error))
         raise ProblemError("not-ready", "Redis does not answer.") from error
     return Health("ready")
 

@@ -3,6 +3,7 @@
 import httpx
 import msgspec
 import pytest
+import structlog
 
 from reckoner.producer.client.open import OpenReckoner
 from reckoner.shared.settings import Settings
@@ -88,10 +89,12 @@ async def test_redis_away_is_a_problem(serve: Serve) -> None:
         answer = await http.get("/v1/users/Ada/recommendations")
         of_problem(answer, "redis-away", 503)
         assert answer.headers["retry-after"] == "1"
-        # Where Redis is, is only told to those with a token.
-        ready = await http.get("/health/ready")
+        with structlog.testing.capture_logs() as logs:
+            ready = await http.get("/health/ready")
         of_problem(ready, "not-ready", 503)
+        # Where Redis is, is told in the log, and not to those without a token.
         assert "localhost" not in ready.text
+        assert [("localhost" in line["error"], line["event"]) for line in logs] == [(True, "not ready")]
         assert (await http.get("/health/live")).json() == {"status": "live"}
 
 

@@ -7,10 +7,13 @@ import httpx
 import pytest
 import structlog
 
+from reckoner.producer.client.open import OpenReckoner
 from reckoner.producer.http import tokens
 from reckoner.producer.http.app import ROUTES
 from reckoner.producer.http.tokens import RANKS, Access
 from reckoner.shared.errors import SettingsError
+from reckoner.shared.redis.scripts import ask
+from reckoner.shared.wire.shapes import FitSpec
 from tests.integration.producer.http.conftest import TOKENS, Serve
 from tests.integration.producer.http.problems import of_problem
 from tests.world import Generation
@@ -147,13 +150,21 @@ async def test_a_page_of_another_site_changes_nothing(
 
 
 async def test_runs_are_cancelled_by_those_who_start_them(
-    serve: Serve, tokens_file: Path, generation: Generation
+    serve: Serve, tokens_file: Path, generation: Generation, reckoner: OpenReckoner
 ) -> None:
-    """A role that may cancel jobs cancels no run and no block of one."""
+    """A role that may cancel jobs cancels no run, and no block of one or fit."""
+    # None of them ends by itself.
+    await reckoner.operator.pause("batch")
+    [fit] = await reckoner.flows.create([FitSpec("s", "cosine", 5, 2.5, 20)], [reckoner.keys.join_fit("g")], "batch")
     async with serve(tokens_file=tokens_file) as http:
         by = {role: {"authorization": f"Bearer {token}"} for role, token in TOKENS.items()}
         run = (await http.post("/v1/runs", json={}, headers=by["admin"])).json()["id"]
         assert (await http.delete(f"/v1/jobs/{run}", headers=by["write"])).status_code == 404
+        blocks = [flow_id.decode() for flow_id in await ask(reckoner.redis, "HVALS", reckoner.keys.flight(run))]
+        assert blocks
+        for flow_id in (fit, *blocks):
+            of_problem(await http.delete(f"/v1/jobs/{flow_id}", headers=by["write"]), "role-too-low", 403)
+        assert (await http.delete(f"/v1/jobs/{fit}", headers=by["admin"])).json()["cancelled"]
         job = (await http.post("/v1/jobs", json={"users": ["Bob"], "fresh": True}, headers=by["write"])).json()
         assert (await http.delete(f"/v1/jobs/{job['jobs'][0]['job']}", headers=by["write"])).json()["cancelled"]
         assert (await http.delete(f"/v1/jobs/{run}", headers=by["admin"])).json()["cancelled"]

@@ -90,6 +90,7 @@ async def test_a_job_is_enqueued_seen_and_cancelled(
     assert (await http.delete(f"/v1/jobs/{made['job']}")).json() == {"cancelled": False}
     basket = (await http.post("/v1/jobs", json={"items": [ITEMS[2]]})).json()["jobs"]
     assert (basket[0]["user"], len(basket)) == (None, 1)
+    of_problem(await http.post("/v1/jobs", json={"items": [ITEMS[2]], "fresh": True}), "invalid-parameter", 422)
     of_problem(await http.post("/v1/jobs", json={}), "invalid-parameter", 422)
 
 

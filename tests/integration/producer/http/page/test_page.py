@@ -381,6 +381,12 @@ async def test_a_screen_is_sent_again_when_it_changes(
     assert [event async for event in events] == []
 
 
+async def test_only_a_get_opens_a_stream(http: httpx.AsyncClient) -> None:
+    """A HEAD has no body, and so no events."""
+    answer = await http.head("/queue", headers={"accept": "text/event-stream"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
 async def test_a_page_too_many_is_told_to_ask_again(http: httpx.AsyncClient) -> None:
     """It gets no stream; whole pages are answered all the same."""
     server = http._transport.app.state.server  # type: ignore[attr-defined]
