@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from reckoner.shared.errors import GenerationUnknownError
+from reckoner.shared.ids import require_id
 from reckoner.shared.list_names import POPULAR
 from reckoner.shared.serving.generations import as_id, pointer_target
 from reckoner.shared.serving.results import NOTHING, Fallback, Reading, Results
@@ -48,6 +50,21 @@ class CachingResults(Results):
         if anew:
             self.forget_pointer()
         return (await self.read_current([]))[0]
+
+    async def record(self, generation: str | None = None) -> "Record":
+        """The record of a generation, by default of the current one.
+
+        Raises:
+            NothingFittedError: no model was fitted yet, or the record is missing.
+            GenerationUnknownError: there is no such generation.
+            UsageError: the generation's id is invalid (`require_id`).
+        """
+        if generation is None:
+            return await self.current()
+        found = await self.generations.record(require_id("generation", generation))
+        if found is None:
+            raise GenerationUnknownError
+        return found
 
     @property
     def kept_record(self) -> "Record | None":

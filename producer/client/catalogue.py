@@ -10,6 +10,7 @@ from reckoner.producer.client.connection import Client
 from reckoner.producer.client.recording import until_ms
 from reckoner.shared.errors import UsageError
 from reckoner.shared.ids import require_id
+from reckoner.shared.serving.hidden import Hidden
 
 
 class Catalogue:
@@ -129,9 +130,9 @@ class Catalogue:
         snapshot, results = await self._snapshot(), self._client.results
         [(tags, live)] = await results.tags.read(snapshot, [item])
         titles = await results.titles(snapshot, [item]) if snapshot else {}
-        until = await results.hidden.until_ms(item)
-        end = None if until is None or math.isinf(until) else int(until)
-        return CatalogueItem(item, titles.get(item), tags, live, until is not None, end)
+        hidden = await hidden_item(results.hidden, item)
+        end = hidden.until_ms if hidden else None
+        return CatalogueItem(item, titles.get(item), tags, live, hidden is not None, end)
 
     async def _read(self, items: Sequence[str]) -> list[TaggedItem]:
         found = await self._client.results.tags.read(await self._snapshot(), items)
@@ -147,3 +148,9 @@ def _require_tags(tags: Sequence[str]) -> None:
     require_ids("tag", tags)
     if blank := next((tag for tag in tags if tag != tag.strip()), None):
         raise UsageError(f"The tag {blank!a} has blanks around it. Remove them.")
+
+
+async def hidden_item(hidden: Hidden, item: str) -> HiddenItem | None:
+    """An item that is hidden from everybody now, None if it is not."""
+    until = await hidden.until_ms(item)
+    return None if until is None else HiddenItem(item, None if math.isinf(until) else int(until))

@@ -218,7 +218,7 @@ class Filtering:
 
     async def _tags(self, items: Sequence[str], asked: Asked, shown: Iterable[ScoredItem]) -> Tagged:
         """The tags of items now, if the filter needs them; with them come the titles of `shown` places."""
-        if not (asked.rule.only or asked.rule.without or asked.rule.caps):
+        if not asked.rule.reads_tags:
             return {}
         snapshot, kept = asked.record.snapshot, self._results.kept_tags(asked.record.snapshot, asked.tagging)
         if all(item in kept for item in items):
@@ -260,6 +260,7 @@ class Rule:
         self.wanted = wanted
         self.job = wanted.job
         self.caps = wanted.max_per_tag > 0
+        self.reads_tags = wanted.reads_tags or self.caps
         self.only, self.without = frozenset(wanted.only), frozenset(wanted.without)
         self._exclude = frozenset(wanted.exclude)
 

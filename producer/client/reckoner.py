@@ -41,7 +41,6 @@ from reckoner.shared.errors import (
     EventRefusedError,
     EventsFullError,
     FlowUnknownError,
-    GenerationUnknownError,
     ListUnknownError,
     QueueFullError,
     UsageError,
@@ -144,14 +143,7 @@ class Reckoner:
             GenerationUnknownError: there is no such generation.
             UsageError: `n` is below 1 or above the length of the lists, or the generation's id is invalid.
         """
-        results = self._client.results
-        if generation is None:
-            record = await results.current()
-        else:
-            found = await results.generations.record(require_id("generation", generation))
-            if found is None:
-                raise GenerationUnknownError
-            record = found
+        record = await self._client.results.record(generation)
         return record, places_wanted(n, record)
 
     async def _report(self, job: str) -> JobReport:

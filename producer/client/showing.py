@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from reckoner.producer.client.answers import HiddenItem, RecentEvent, Similar, TaggedItem, UserHistory
 from reckoner.producer.client.calls import places_wanted
+from reckoner.producer.client.catalogue import hidden_item
 from reckoner.producer.client.recording import recent_events
-from reckoner.shared.errors import GenerationUnknownError, UserUnknownError
-from reckoner.shared.ids import require_id
+from reckoner.shared.errors import UserUnknownError
 from reckoner.shared.redis.scripts import ask
 from reckoner.shared.serving.results import Entry, Reading, Source
 from reckoner.shared.wire.shapes import Record
@@ -34,7 +34,7 @@ class Shown:
     source: Source
     items: list[Entry]
     left_out: int
-    """The number of places that are not shown to the user now."""
+    """The number of places that were left out to find these."""
     previous: str | None
     """The generation that the list is compared with, if any."""
     before: list[str] | None
@@ -78,7 +78,7 @@ async def show_user(
 ) -> Shown:
     """See `Operator.show`."""
     results, keys = client.results, client.keys
-    record = await _record(client, generation)
+    record = await results.record(generation)
     places = places_wanted(n, record)
     recent, hides = await recent_events(client.events, results, user), await client.events.hidden_for(user)
     history = await _history(client, record, user, places, patience_s, is_known=bool(recent or hides))
@@ -115,15 +115,6 @@ async def show_user(
         impressions,
         await results.titles(record.snapshot, list(dict.fromkeys(others))),
     )
-
-
-async def _record(client: "Client", generation: str | None) -> Record:
-    if generation is None:
-        return await client.results.current()
-    found = await client.results.generations.record(require_id("generation", generation))
-    if found is None:
-        raise GenerationUnknownError
-    return found
 
 
 async def _history(
@@ -169,15 +160,10 @@ async def show_item(client: "Client", item: str, n: int, patience_s: float | Non
         titles.get(item),
         similar,
         TaggedItem(item, tags, live),
-        await _hidden(client, item),
+        await hidden_item(results.hidden, item),
         len(found),
         sum(item in items for items in found),
     )
-
-
-async def _hidden(client: "Client", item: str) -> HiddenItem | None:
-    listed = dict(await client.results.hidden.listed(by_hand=False))
-    return HiddenItem(item, listed[item]) if item in listed else None
 
 
 async def _lists(client: "Client", generation: str) -> list[list[str]]:

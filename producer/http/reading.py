@@ -29,6 +29,7 @@ from reckoner.producer.http.paging import from_cursor, to_cursor
 from reckoner.producer.http.problems import ProblemError
 from reckoner.producer.http.routes import Nothing, Route
 from reckoner.shared.serving.results import Answer
+from reckoner.shared.wire.filters import is_filter
 from reckoner.shared.wire.shapes import MAX_ITEMS
 
 
@@ -55,9 +56,7 @@ class Filtered(Struct, frozen=True, kw_only=True):
     @property
     def filters(self) -> bool:
         """Whether the filter leaves out something."""
-        return bool(
-            self.only or self.without or self.exclude or self.max_per_tag is not None or self.diversity is not None
-        )
+        return is_filter(**self.chosen)
 
     @property
     def chosen(self) -> Chosen:

@@ -300,16 +300,6 @@ class Results:
         mask = (record.mask or "") if result.mask is UNSET else result.mask
         return len(result.items) < places and (not mask or mask == self.hidden.mask_of(reading.hidden))
 
-    async def answer(self, users: Sequence[str], n: int, record: Record | None = None) -> list[Answer]:
-        """The first `n` places of each user's list, or of the popular list; by default of the current generation.
-
-        Raises:
-            NothingFittedError: there is no generation yet.
-        """
-        if record is None:
-            record = (await self.generations.follow(self.keys.current)).require()
-        return await self.complete(users, await self.read_shown(record.generation, users, n), n, record)
-
     async def complete(self, users: Sequence[str], reading: Reading, n: int, record: Record) -> list[Answer]:
         """Make answers of users' results in a generation, with a fallback for users without one."""
         fallbacks = ((POPULAR, record.popular),) if self._chain is None else await self._fallbacks(reading, record)

@@ -102,6 +102,18 @@ def filter_of(
         raise UsageError(str(error)) from None
 
 
+def is_filter(
+    *,
+    only: Collection[str],
+    without: Collection[str],
+    exclude: Collection[str],
+    max_per_tag: int | None,
+    diversity: float | None,
+) -> bool:
+    """Whether a request leaves out something."""
+    return bool(only or without or exclude or max_per_tag is not None or diversity is not None)
+
+
 def filter_if_any(
     *,
     only: Collection[str] = (),
@@ -111,7 +123,7 @@ def filter_if_any(
     diversity: float | None = None,
 ) -> Filter | None:
     """The filter of a request, None if it leaves out nothing; see `filter_of`."""
-    if not (only or without or exclude) and max_per_tag is None and diversity is None:
+    if not is_filter(only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity):
         return None
     return filter_of(only=only, without=without, exclude=exclude, max_per_tag=max_per_tag, diversity=diversity)
 

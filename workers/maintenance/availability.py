@@ -25,7 +25,7 @@ class Availability:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._looked: tuple[str, float] = "", -math.inf
-        """What was done last as it is noted in Redis, and when the next item ends, in milliseconds."""
+        """What was done last as it is noted in Redis, by any worker, and when the next item ends, in milliseconds."""
 
     async def run(self) -> None:
         """Follow it for ever."""
@@ -53,11 +53,14 @@ class Availability:
         except (ArtifactMissingError, ArtifactDamagedError, NotNowError):
             # Jobs and the scrub say so, and whoever watches the store.
             return 0
+        if is_same and now < (due := _next_end(snapshot, int(since))):
+            # Another worker has done it.
+            self._looked = noted, due
+            return 0
         changed = await (self._ended(snapshot, int(since), now) if is_same else self._replaced(snapshot, now))
         noted = f"{snapshot.id} {now}"
         await ask(runtime.redis, "SET", runtime.keys.unavailable_of, noted)
-        ends = snapshot.catalogue.available_until
-        self._looked = noted, math.inf if ends is None else float(ends[ends > now].min(initial=2**63 - 1))
+        self._looked = noted, _next_end(snapshot, now)
         return changed
 
     async def _ended(self, snapshot: Snapshot, since: int, now: int) -> int:
@@ -80,6 +83,12 @@ class Availability:
         for until, items in by_time.items():
             changed += await hidden.withdraw(items, None if math.isinf(until) else int(until))
         return changed
+
+
+def _next_end(snapshot: Snapshot, now: int) -> float:
+    """When the next item ends after a moment, in milliseconds, infinite for never."""
+    ends = snapshot.catalogue.available_until
+    return math.inf if ends is None else float(ends[ends > now].min(initial=2**63 - 1))
 
 
 def unavailable(snapshot: Snapshot, now: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ from reckoner.shared.serving.hidden import mask_of
 from reckoner.shared.serving.results import Reading
 from reckoner.shared.wire.shapes import RESULT, Result, ScoredItem
 from reckoner.workers.maintenance.sweeper import Sweeper
+from tests.answers import answers_of
 from tests.damages import DAMAGES, Damage
 from tests.world import ITEMS, LIST_LENGTH, USERS, Hand, World, begin_reduce, make_known
 
@@ -23,14 +24,14 @@ async def life(hand: Hand, name: str) -> str:
 async def test_without_a_model_there_is_no_answer(hand: Hand) -> None:
     """The sentence says what to do."""
     with pytest.raises(NothingFittedError, match="reckoner fit"):
-        await hand.runtime.results.answer(["u"], 3)
+        await answers_of(hand.runtime.results, ["u"], 3)
 
 
 async def test_a_reader_gets_the_list_or_the_popular_items(hand: Hand, world: World) -> None:
     """The first n places with titles; who has no list, or an empty one, gets the popular items and is told so."""
     generation, results = await hand.adopt(world), hand.runtime.results
     await results.write(generation.id, list(generation.lists.items()), 100)
-    answers = await results.answer([*USERS, "nobody"], 2)
+    answers = await answers_of(results, [*USERS, "nobody"], 2)
     for answer in answers:
         stored = RESULT.decode(generation.lists[answer.user]).items if answer.user in generation.lists else []
         if stored:
@@ -96,7 +97,7 @@ async def test_a_pointer_that_names_nothing_counts_as_none(
     if pointer == "current":
         assert await results.generations.current() is None
         with pytest.raises(NothingFittedError):
-            await results.answer(["Ada"], 3)
+            await answers_of(results, ["Ada"], 3)
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -228,10 +229,10 @@ async def test_an_unreadable_record_is_quarantined(hand: Hand, world: World) -> 
     generation = await hand.adopt(world)
     await ask(hand.redis, "SET", hand.runtime.keys.record(generation.id), b"\x80bomb")
     with pytest.raises(NothingFittedError):
-        await hand.runtime.results.answer(["u"], LIST_LENGTH)
+        await answers_of(hand.runtime.results, ["u"], LIST_LENGTH)
     assert await ask(hand.redis, "HGETALL", hand.runtime.keys.refused) == {b"record": b"1"}
     await hand.adopt(world)
-    assert (await hand.runtime.results.answer(["u"], LIST_LENGTH))[0].source == "popular"
+    assert (await answers_of(hand.runtime.results, ["u"], LIST_LENGTH))[0].source == "popular"
 
 
 @pytest.mark.parametrize("at_run", [(), ("old",)], ids=["without a mask", "with a mask"])

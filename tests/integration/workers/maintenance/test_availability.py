@@ -56,7 +56,10 @@ async def test_items_are_hidden_while_they_are_not_available(
     following, other = Availability(hand.runtime), Availability(hand.runtime)
     assert await following.follow() == 2
     assert await hidden(hand) == {SOME[0], SOME[1], SOME[2]}
-    assert [await other.follow(), await following.follow()] == [0, 0]
+    noted = await ask(hand.redis, "GET", hand.runtime.keys.unavailable_of)
+    for _ in range(2):
+        assert [await other.follow(), await following.follow()] == [0, 0]
+    assert await ask(hand.redis, "GET", hand.runtime.keys.unavailable_of) == noted, "nothing was due"
     # A person's change is one beside them.
     assert await people.listed() == [(SOME[0], None), (SOME[2], None)]
     assert await people.show([SOME[1], SOME[2]]) == 1

@@ -42,6 +42,7 @@ from reckoner.workers.maintenance.refreshing import Refreshing
 from reckoner.workers.maintenance.sweeper import Sweeper
 from reckoner.workers.process.wiring import connect_worker
 from tests.aftermath import PASSING, table
+from tests.answers import answers_of
 from tests.plain_model import PlainEvent, PlainShop, plain_list, plain_users
 from tests.recents import all_recent
 from tests.snapshots import current
@@ -552,7 +553,7 @@ class EventMachine(RuleBasedStateMachine):
         if hasattr(self, "shop") and self.pointer(self.keys.current):
             record = self.record(self.pointer(self.keys.current))
             users = [*KNOWN, *VISITORS]
-            for answer in self.do(self.runtime.results.answer(users, LIST_LENGTH)):
+            for answer in self.do(answers_of(self.runtime.results, users, LIST_LENGTH)):
                 self._check_answer(answer, record)
 
     def _check_answer(self, answer: Answer, record: Record) -> None:
